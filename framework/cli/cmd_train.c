@@ -108,7 +108,7 @@ const sm_command sm_command_train = {
         "The run lives in RUNS/NAME, NAME being the recipe's. "
         "The same command goes on where the folder's last good checkpoint ends, to the same bits as a run that was never interrupted.\n\n"
         "TERM, INT, USR1, HUP and XCPU finish the step, save, and exit with 75; a second TERM, INT or USR1 exits at once.\n\n"
-        "Started by an MPI launcher (mpirun -n 4 smalti train …), the processes train one run together, to the same bits as one process; train.pieces must be a multiple of their number, a power of two.",
+        "Started by an MPI launcher (mpirun -n 4 smalti train …), the processes train one run together, to the same bits as one process; there must be no fewer train.pieces than processes.",
     .min_args = 1,
     .max_args = -1,
     .options = options,

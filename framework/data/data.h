@@ -104,7 +104,8 @@ typedef struct sm_loader_config {
   sm_ranks *ranks; /* that share each step out, or NULL; next is then a thing that they do together */
   int place, pictures; /* with ranks: the places of a step that are filled here, the first and how many */
   int64_t epoch_places; /* places of an epoch from here on stay empty, so that its last step may be small; 0: all are filled */
-  int rounds; /* batches, as large as each other, in which those places are given out, one after the other; 0: 1 */
+  int rounds; /* batches in which those places are given out, one after the other, on all ranks as many; 0: 1 */
+  int round_pictures; /* of each round, until there are no more: later ones may be smaller, or empty; 0: all */
 } sm_loader_config;
 
 /* One step's pictures; all memory is the loader's and is used again after release. Row numbers are

@@ -26,6 +26,7 @@ typedef struct found {
 typedef struct made {
   sm_batch batch;
   uint8_t *attempts; /* of each item: 0 when the picture in turn was good */
+  int round;         /* of its step */
   void *memory;
 
   pthread_mutex_t lock; /* for what follows, while items are made */
@@ -281,14 +282,16 @@ static int64_t loader_picture_at(sm_loader *loader, int64_t epoch, int64_t place
 
 static int loader_rounds(const sm_loader_config *c) { return c->rounds > 1 ? c->rounds : 1; }
 
-/* Pictures of a batch that are made here. */
-static int loader_share(const sm_loader_config *c) {
-  return (c->ranks ? c->pictures : c->batch_size) / loader_rounds(c);
-}
+/* Pictures of a step that are made here. */
+static int loader_own(const sm_loader_config *c) { return c->ranks ? c->pictures : c->batch_size; }
 
-/* Of the first picture of a batch in its step. */
-static int loader_place(const sm_loader_config *c, int round) {
-  return (c->ranks ? c->place : 0) + round * loader_share(c);
+/* Of a batch, at most. */
+static int loader_share(const sm_loader_config *c) { return c->round_pictures ? c->round_pictures : loader_own(c); }
+
+/* Of a batch's first picture, counted from the first that is made here. */
+static int loader_begin(const sm_loader_config *c, int round) {
+  const int64_t begin = (int64_t)round * loader_share(c);
+  return begin < loader_own(c) ? (int)begin : loader_own(c);
 }
 
 /* The ring counts batches. */
@@ -302,8 +305,10 @@ static int loader_open_batch(void *ctx, int slot, int64_t number) {
   sm_batch *b = &m->batch;
   b->step = step;
   b->epoch = step / loader->steps_per_epoch;
-  b->pictures = loader_share(config);
-  b->place = loader_place(config, (int)(number % rounds));
+  const int round = (int)(number % rounds), begin = loader_begin(config, round);
+  m->round = round;
+  b->pictures = loader_begin(config, round + 1) - begin;
+  b->place = (config->ranks ? config->place : 0) + begin;
   m->n_found = m->n_failed = 0;
   m->failed_item = -1;
   int64_t first = step % loader->steps_per_epoch * config->batch_size + b->place;
@@ -370,7 +375,7 @@ static layout loader_lay_out(const sm_loader_config *c) {
   at.label = at.local_mask + loader_up64(n * l * loader_cells_of(c, true));
   at.sample = at.label + loader_up64(n * sizeof(int32_t));
   at.attempts = at.sample + loader_up64(n * sizeof(int64_t));
-  at.bytes = at.attempts + loader_up64(n);
+  at.bytes = at.attempts + loader_up64(n + 1); /* some, also of no pictures */
   return at;
 }
 
@@ -494,10 +499,8 @@ static int loader_by_item(const void *a, const void *b) {
  * ones. Known from the step and the places that failed, so that it is the same after a stop. */
 static int64_t loader_read_until(const sm_loader *loader, const made *m, int64_t failed) {
   const sm_loader_config *c = &loader->config;
-  const int64_t batch = c->batch_size, step = m->batch.step, rounds = loader_rounds(c),
-                round = rounds > 1 ? (m->batch.place - loader_place(c, 0)) / loader_share(c) : 0;
-  int64_t n, places = step >= loader->count / batch ? loader->count
-                                                    : step * batch + (round + 1) * batch / rounds - failed;
+  const int64_t batch = c->batch_size, step = m->batch.step, done = (m->round + 1) * batch / loader_rounds(c);
+  int64_t n, places = step >= loader->count / batch ? loader->count : step * batch + done - failed;
   sm_bad_listed(loader->book, &n);
   return places < loader->count - n ? places + n : loader->count; /* capped before it can overflow */
 }

@@ -49,10 +49,12 @@ enum { SM_EVAL_ASKED = 1, SM_EVAL_BAD = 2 };
 sm_status sm_evaluator_split(const sm_evaluator *, const char *name, int *which, sm_error *);
 sm_status sm_evaluator_list(sm_evaluator *, int which, sm_error *);
 /* Every rank opens the same. Of centres they take batches in turn, as many each, of which some are empty: until
- * sm_pictures_over. Of crops so many batches (groups) make a step, of which each takes one run, as long as another's. */
+ * sm_pictures_over. Of crops so many batches (groups) make a step, of which each rank takes the run of so many pieces
+ * (sm_pieces_first), all ranks in as many turns; some are empty where runs are not alike. */
 typedef struct sm_eval_sharing {
   sm_ranks *ranks; /* NULL: one process takes all */
   int groups;      /* of crops; 0: 1              */
+  int pieces;      /* of these, of as many groups each; 0: 1 */
   bool in_turn;    /* crops too: batch by batch, from the first epoch on; some may be empty, as said of centres */
 } sm_eval_sharing;
 sm_status sm_evaluator_open(sm_evaluator *, const sm_picture_request *, sm_eval_sharing, sm_pictures **, sm_error *);

@@ -102,7 +102,7 @@ static sm_status finetune_open_crops(const tuning *t, sm_pictures **crops, sm_er
                                       .flip = t->c.flip,
                                       .randaugment = t->c.randaugment,
                                       .randaugment_std = t->c.randaugment_std};
-  const sm_eval_sharing by = {.ranks = t->ranks, .groups = (int)t->step.groups};
+  const sm_eval_sharing by = {.ranks = t->ranks, .groups = (int)t->step.groups, .pieces = t->c.pieces};
   const sm_status status = sm_evaluator_open(t->x->core, &request, by, crops, err);
   return sm_ranks_agree(t->ranks, status, err);
 }
@@ -159,8 +159,8 @@ static sm_status finetune_step(tuning *t, sm_pictures *crops, sm_error *err) {
   sm_picture_batch b;
   double loss;
   sm_status status = SM_OK;
-  for (int64_t g = 0; !status && g < t->step.own; g++)
-    if (!(status = finetune_next(t, crops, &b, err))) sm_tune_step_group(&t->step, &b);
+  for (int64_t turn = 0; !status && turn < t->step.turns; turn++)
+    if (!(status = finetune_next(t, crops, &b, err)) && b.n) sm_tune_step_group(&t->step, &b);
   status = sm_tune_step_reduce(&t->step, status, err);
   if (!status) status = sm_tune_step_update(&t->step, t->c.rate[t->state.rate], t->state.step, &loss, err);
   if (status) return status;
@@ -245,9 +245,9 @@ static sm_status finetune_check(const sm_eval_context *x, const sm_finetune_conf
   return SM_OK;
 }
 
-/* Where a step's pieces cannot be shared out evenly, or there is one, rank 0 trains alone. */
+/* Where there are fewer pieces than ranks, rank 0 trains alone. */
 static bool finetune_shares(const sm_finetune_config *c, int ranks) {
-  return ranks > 1 && !(ranks & (ranks - 1)) && c->pieces >= ranks;
+  return ranks > 1 && c->pieces >= ranks;
 }
 
 /* With pictures made ahead, and lists of them. */

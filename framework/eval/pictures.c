@@ -4,6 +4,8 @@
  * The evaluator owns lists and part; opened pictures own their loader and borrow the list of which. */
 #include <string.h>
 
+#include "framework/nn/pieces.h"
+
 #include "classes.h"
 #include "evaluator.h"
 #include "subset.h"
@@ -232,12 +234,13 @@ static sm_status pictures_open_crops(sm_pictures *p, const sm_evaluator_config *
                                      sm_dataset d, sm_eval_sharing by, sm_error *err) {
   const sm_view_recipe view = pictures_view(c, r);
   const int batch = p->subset.n < r->batch ? (int)p->subset.n : r->batch, ranks = sm_ranks_size(by.ranks),
-            groups = by.in_turn ? ranks : by.groups > 1 ? by.groups : 1, own = groups / ranks;
+            groups = by.in_turn ? ranks : by.groups > 1 ? by.groups : 1, pieces = by.in_turn ? ranks : by.pieces > 1 ? by.pieces : 1,
+            each = groups / pieces, turns = (pieces + ranks - 1) / ranks * each;
   p->batch = batch, p->step = batch * groups;
   p->each = r->epoch_batches ? r->epoch_batches : batch > 0 ? p->subset.n / batch : 0;
   p->steps = (p->each + groups - 1) / groups;
   const int64_t step = r->first_batch / groups, steps = p->steps * r->epochs;
-  p->left = (steps - step) * own;
+  p->left = (steps - step) * turns;
   sm_loader_config config = {
       .dataset = d,
       .views = {.globals = 1, .global_first = view, .global_other = view, .local = view},
@@ -252,9 +255,10 @@ static sm_status pictures_open_crops(sm_pictures *p, const sm_evaluator_config *
       .max_bad = c->max_bad,
       .stop = c->stop,
       .ranks = by.ranks,
-      .place = sm_ranks_rank(by.ranks) * own * batch,
-      .pictures = own * batch,
-      .rounds = own};
+      .place = sm_pieces_first(pieces, by.ranks, 0) * each * batch,
+      .pictures = sm_pieces_own(pieces, by.ranks) * each * batch,
+      .rounds = turns,
+      .round_pictures = batch};
   return p->left > 0 ? sm_loader_new(&config, step, &p->crops, err) : SM_OK;
 }
 

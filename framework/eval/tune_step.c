@@ -36,7 +36,10 @@ sm_status sm_tune_step_new(const sm_eval_context *x, const sm_finetune_config *c
                            sm_ranks *ranks, sm_tune_step *t, sm_error *err) {
   *t = (sm_tune_step){
       .x = x, .c = c, .ranks = ranks, .groups = c->batch / c->group, .steps_per_epoch = steps_per_epoch};
-  t->own = t->groups / sm_ranks_size(ranks);
+  const int pieces = tune_step_pieces(c), each = (int)(t->groups / pieces);
+  t->first = (int64_t)sm_pieces_first(pieces, ranks, 0) * each;
+  t->own = (int64_t)sm_pieces_own(pieces, ranks) * each;
+  t->turns = (int64_t)((pieces + sm_ranks_size(ranks) - 1) / sm_ranks_size(ranks)) * each;
   t->batch = t->groups * c->group;
   sm_status status = sm_tune_net_new(x, c, classes, ranks, &t->net, err);
   if (status) return status;
@@ -91,7 +94,7 @@ void sm_tune_step_group(sm_tune_step *t, const sm_picture_batch *b) {
   sm_mix_pictures(&mix, x, b->n, height, width);
   sm_mix_labels(&mix, b->label, b->n, classes, c->smoothing, t->q);
   tune_step_fill_drop(t, b, place * c->group);
-  tune_step_gradient(t, b, x, b->number % t->own);
+  tune_step_gradient(t, b, x, b->number % t->groups - t->first);
 }
 
 sm_status sm_tune_step_reduce(sm_tune_step *t, sm_status status, sm_error *err) {

@@ -12,7 +12,8 @@ typedef struct sm_tune_step {
   const sm_eval_context *x;
   const sm_finetune_config *c;
   sm_ranks *ranks; /* that share a step out; NULL: none */
-  int64_t groups, own, batch, steps_per_epoch; /* groups of a step, and of this rank; batch: pictures, groups · c->group */
+  int64_t groups, batch, steps_per_epoch; /* of a step: groups; pictures, groups · c->group */
+  int64_t first, own, turns;              /* this rank's groups of them; in so many turns, as many on all ranks */
   sm_tune_net net;
   float *mixed, *q; /* pictures and labels of a group */
 } sm_tune_step;

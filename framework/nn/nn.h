@@ -93,12 +93,13 @@ sm_partial *sm_partial_new(sm_set *, sm_error *);
 void sm_partial_free(sm_partial *);
 void sm_partial_put(sm_partial *, sm_pool *);
 void sm_partial_add(const sm_partial *, int64_t first, int64_t n, sm_pool *);
+void *sm_partial_run(sm_partial *);
 size_t sm_partial_bytes(const sm_set *);
-/* All gradients of a set as one run of n numbers of `size` bytes, as they lie, for sending them elsewhere; and numbers
- * that came from there, added to those from `first` on, element by element: on the pool or, inside one of its jobs,
- * by this thread alone. */
+/* All gradients of a set as one run of n numbers of `size` bytes, as they lie, for sending them elsewhere; those put
+ * aside, laid out alike (sm_partial_run); and of such numbers n that are added to others, element by element: on the
+ * pool or, inside one of its jobs, by this thread alone. */
 void *sm_gradients_run(sm_set *, int64_t *n, size_t *size);
-void sm_gradients_add(sm_set *, int64_t first, int64_t n, const void *from, sm_pool *, bool alone);
+void sm_gradients_add(const sm_set *, void *to, const void *from, int64_t n, sm_pool *, bool alone);
 
 /* ---- optimisers ---------------------------------------------------------------------------------------- */
 

@@ -46,9 +46,11 @@ static void partial_put_chunk(void *ctx, int64_t item, int worker) {
 void sm_partial_put(sm_partial *p, sm_pool *pool) { sm_pool_run(pool, p->set->chunks, partial_put_chunk, p); }
 
 void sm_partial_add(const sm_partial *p, int64_t first, int64_t n, sm_pool *pool) {
-  const char *from = (const char *)p->buffer + (size_t)first * sm_dtype_size(p->set->real);
-  sm_gradients_add(p->set, first, n, from, pool, false);
+  const size_t at = (size_t)first * sm_dtype_size(p->set->real);
+  sm_gradients_add(p->set, (char *)p->set->buffer[SM_GRADIENTS] + at, (const char *)p->buffer + at, n, pool, false);
 }
+
+void *sm_partial_run(sm_partial *p) { return p->buffer; }
 
 /* ---- gradients of other pieces and processes ------------------------------------------------------------- */
 
@@ -74,10 +76,8 @@ static void partial_add_chunk(void *ctx, int64_t item, int worker) {
                    rest < SM_SWEEP_CHUNK ? rest : SM_SWEEP_CHUNK);
 }
 
-void sm_gradients_add(sm_set *set, int64_t first, int64_t n, const void *from, sm_pool *pool, bool alone) {
-  const size_t size = sm_dtype_size(set->real);
-  add_job job = {sm_backend_sweeps(set->backend, set->real, pool),
-                     (char *)set->buffer[SM_GRADIENTS] + (size_t)first * size, from, n, size};
+void sm_gradients_add(const sm_set *set, void *to, const void *from, int64_t n, sm_pool *pool, bool alone) {
+  add_job job = {sm_backend_sweeps(set->backend, set->real, pool), to, from, n, sm_dtype_size(set->real)};
   const int64_t chunks = (n + SM_SWEEP_CHUNK - 1) / SM_SWEEP_CHUNK;
   if (!alone) sm_pool_run(pool, chunks, partial_add_chunk, &job);
   for (int64_t i = 0; alone && i < chunks; i++) partial_add_chunk(&job, i, 0);

@@ -1,12 +1,12 @@
-/* framework/nn/pieces.c — see pieces.h. A level holds the sum of 2^level pieces that waits for its
- * neighbour: the bits of the number of pieces done say which levels are taken, as in a binary counter. */
+/* framework/nn/pieces.c — see pieces.h. Nodes of the tree whose sums wait for their sibling's are put aside in a stack;
+ * a rank's own nodes, which have none there, stay at its bottom until all ranks add theirs. */
 #include "pieces.h"
 
 #include <math.h>
 
 #include "framework/tensor/graph.h"
 
-enum { LEVELS = 20, BLOCK = 512 }; /* 2^20 pieces at most; numbers of a tensor handled at once */
+enum { BLOCK = 512 }; /* numbers of a tensor handled at once */
 /* Seconds between questions to messages, at least: while computing, and while sleeping, when there may be many
  * ranks on few processors. */
 #define ASK_EVERY 1e-4
@@ -20,13 +20,18 @@ typedef struct pieces_sum {
 
 struct sm_pieces {
   sm_pieces_config c;
-  int levels;
+  int first, own;      /* pieces of this rank */
+  int nodes;           /* that they are the sum of */
+  sm_ranks_node node[SM_RANKS_NODES]; /* the stack: those that are put aside */
+  int held, most;                     /* of it: now, and ever */
+  sm_ranks_tree *tree;
   pieces_sum *sum; /* those of the host, then the graph's accumulators */
   int sums;
   int64_t numbers; /* of all of these */
-  double *own, *theirs; /* room for them: those of this rank and of another */
-  double *aside[LEVELS];
-  sm_partial *gradients[LEVELS];
+  double *all;     /* room for them */
+  double *aside[SM_RANKS_NODES];
+  sm_partial *gradients[SM_RANKS_NODES];
+  void *numbers_aside[SM_RANKS_NODES], *gradients_aside[SM_RANKS_NODES]; /* the same, as sums want them */
   sm_ranks_part part[SM_PIECES_PARTS]; /* of the gradients, in the order of getting ready       */
   int settled[SM_PIECES_PARTS];        /* after so many segments of the last pass               */
   int parts, ready;                    /* all; those with the sums of all of this rank's pieces */
@@ -36,17 +41,41 @@ struct sm_pieces {
 
 int sm_piece_first(int pictures, int pieces, int piece) { return (int)((int64_t)pictures * piece / pieces); }
 
-int sm_pieces_own(int pieces, const sm_ranks *ranks) { return (pieces > 1 ? pieces : 1) / sm_ranks_size(ranks); }
+int sm_pieces_first(int pieces, const sm_ranks *ranks, int after) {
+  return sm_ranks_first(pieces > 1 ? pieces : 1, sm_ranks_size(ranks), sm_ranks_rank(ranks) + after);
+}
 
-static int pieces_levels(int own) {
-  int levels = 0;
-  while (1 << levels < own) levels++;
-  return levels;
+int sm_pieces_own(int pieces, const sm_ranks *ranks) {
+  return sm_pieces_first(pieces, ranks, 1) - sm_pieces_first(pieces, ranks, 0);
+}
+
+/* Put a node on the stack, joined with those that are siblings; how many it holds then. */
+static int pieces_push(sm_ranks_node *stack, int held, sm_ranks_node node) {
+  for (; held && sm_ranks_siblings(stack[held - 1], node); held--)
+    node = (sm_ranks_node){stack[held - 1].first, node.level + 1};
+  stack[held] = node;
+  return held + 1;
+}
+
+/* How many sums are put aside at once, of the pieces of one rank: the last one's are not. */
+static int pieces_most(int first, int end) {
+  sm_ranks_node stack[SM_RANKS_NODES];
+  int most = 0;
+  for (int piece = first, held = 0; piece + 1 < end; piece++) {
+    held = pieces_push(stack, held, (sm_ranks_node){piece, 0});
+    if (held > most) most = held;
+  }
+  return most;
 }
 
 size_t sm_pieces_bytes(const sm_set *set, int pieces, int ranks) {
+  int most = 0;
   if (pieces < 2) return 0;
-  return (size_t)pieces_levels(pieces / ranks) * sm_partial_bytes(set) + sm_ranks_sum_bytes(ranks);
+  for (int r = 0; r < ranks; r++) {
+    const int own = pieces_most(sm_ranks_first(pieces, ranks, r), sm_ranks_first(pieces, ranks, r + 1));
+    if (own > most) most = own;
+  }
+  return (size_t)most * sm_partial_bytes(set) + sm_ranks_sum_bytes(pieces, ranks);
 }
 
 /* Whole rows, from the last to the first, so that what a backward pass is done with first lies together. */
@@ -92,23 +121,27 @@ static sm_status pieces_list(sm_pieces *p, sm_error *err) {
 
 static sm_status pieces_reserve(sm_pieces *p, sm_error *err) {
   const size_t room = (size_t)p->numbers + 1;
-  p->own = sm_calloc(room, sizeof *p->own);
-  p->theirs = sm_calloc(room, sizeof *p->theirs);
-  sm_status status = p->own && p->theirs ? SM_OK : pieces_no_memory(err);
-  for (int i = 0; i < p->levels && !status; i++) {
-    p->aside[i] = sm_calloc(room, sizeof *p->aside[i]);
+  p->all = sm_calloc(room, sizeof *p->all);
+  sm_status status = p->all ? SM_OK : pieces_no_memory(err);
+  for (int i = 0; i < p->most && !status; i++) {
+    p->numbers_aside[i] = p->aside[i] = sm_calloc(room, sizeof *p->aside[i]);
     if (!p->aside[i]) status = pieces_no_memory(err);
     else if (!(p->gradients[i] = sm_partial_new(p->c.set, err))) status = SM_ENOMEM;
+    else p->gradients_aside[i] = sm_partial_run(p->gradients[i]);
   }
-  return status;
+  return status ? status : sm_ranks_tree_new(p->c.pieces, sm_ranks_size(p->c.ranks), &p->tree, err);
 }
 
 sm_status sm_pieces_new(const sm_pieces_config *c, sm_pieces **out, sm_error *err) {
   sm_pieces *p = sm_calloc(1, sizeof *p);
+  sm_ranks_node node[SM_RANKS_NODES];
   *out = NULL;
   if (!p) return pieces_no_memory(err);
   p->c = *c;
-  p->levels = pieces_levels(sm_pieces_own(c->pieces, c->ranks));
+  p->first = sm_pieces_first(c->pieces, c->ranks, 0);
+  p->own = sm_pieces_own(c->pieces, c->ranks);
+  p->nodes = sm_ranks_nodes(p->first, p->first + p->own, node);
+  p->most = pieces_most(p->first, p->first + p->own);
   sm_status status = pieces_list(p, err);
   if (!status) status = pieces_reserve(p, err);
   if (status) return sm_pieces_free(p), status;
@@ -119,26 +152,28 @@ sm_status sm_pieces_new(const sm_pieces_config *c, sm_pieces **out, sm_error *er
 
 void sm_pieces_free(sm_pieces *p) {
   if (!p) return;
-  for (int i = 0; i < p->levels; i++) {
+  for (int i = 0; i < p->most; i++) {
     sm_free(p->aside[i]);
     sm_partial_free(p->gradients[i]);
   }
-  sm_free(p->own);
-  sm_free(p->theirs);
+  sm_ranks_tree_free(p->tree);
+  sm_free(p->all);
   sm_free(p->sum);
   sm_free(p);
 }
 
 typedef enum {
-  PIECES_ADD, /* `aside` is added                   */
-  PIECES_PUT, /* to `aside`, and zeros in its place */
-  PIECES_COPY /* to `aside`                         */
+  PIECES_ADD,  /* `aside` is added                   */
+  PIECES_PUT,  /* to `aside`, and zeros in its place */
+  PIECES_COPY, /* to `aside`                         */
+  PIECES_TAKE  /* from `aside`                       */
 } pieces_way;
 
 /* Numbers of one sum. */
 static void pieces_move(double *x, double *aside, int64_t n, pieces_way way) {
   for (int64_t i = 0; i < n; i++) {
     if (way == PIECES_ADD) x[i] += aside[i];
+    else if (way == PIECES_TAKE) x[i] = aside[i];
     else aside[i] = x[i];
     if (way == PIECES_PUT) x[i] = 0;
   }
@@ -162,34 +197,38 @@ static void pieces_numbers(sm_pieces *p, double *aside, pieces_way way) {
 /* The first n parts of the gradients are those of the last piece: add what waits for it, and let them go. */
 static void pieces_ready(sm_pieces *p, int n) {
   for (; p->ready < n; p->ready++)
-    for (int level = 0; level < p->levels; level++)
-      sm_partial_add(p->gradients[level], p->part[p->ready].first, p->part[p->ready].n, p->c.pool);
+    for (int i = p->held; i >= p->nodes; i--)
+      sm_partial_add(p->gradients[i - 1], p->part[p->ready].first, p->part[p->ready].n, p->c.pool);
   sm_ranks_sum_ready(p->c.ranks, n);
 }
 
+/* Those that join the last piece are what lies above the rank's own nodes but the last. */
 void sm_pieces_end(sm_pieces *p, int piece) {
-  const bool last = piece + 1 == sm_pieces_own(p->c.pieces, p->c.ranks);
-  int level = 0;
+  const bool last = piece + 1 == p->own;
   int64_t n;
   size_t size;
   sm_gradients_run(p->c.set, &n, &size);
-  for (; piece >> level & 1; level++) {
-    pieces_numbers(p, p->aside[level], PIECES_ADD);
-    if (!last) sm_partial_add(p->gradients[level], 0, n, p->c.pool);
+  if (piece == 0) p->held = 0;
+  const int held = pieces_push(p->node, p->held, (sm_ranks_node){p->first + piece, 0});
+  for (int i = p->held; i >= held; i--) {
+    pieces_numbers(p, p->aside[i - 1], PIECES_ADD);
+    if (!last) sm_partial_add(p->gradients[i - 1], 0, n, p->c.pool);
   }
   if (last) {
     pieces_ready(p, p->parts);
     return;
   }
-  pieces_numbers(p, p->aside[level], PIECES_PUT);
-  sm_partial_put(p->gradients[level], p->c.pool);
+  p->held = held;
+  pieces_numbers(p, p->aside[held - 1], PIECES_PUT);
+  sm_partial_put(p->gradients[held - 1], p->c.pool);
 }
 
 /* ---- between ranks ------------------------------------------------------------------------------------- */
 
-static void pieces_add_gradients(void *ctx, int64_t first, int64_t n, const void *from) {
+static void pieces_add_gradients(void *ctx, void *to, const void *from, int64_t first, int64_t n) {
   const sm_pieces *p = ctx;
-  sm_gradients_add(p->c.set, first, n, from, p->c.pool, p->alone);
+  (void)first;
+  sm_gradients_add(p->c.set, to, from, n, p->c.pool, p->alone);
 }
 
 static void pieces_begin_sum(sm_pieces *p) {
@@ -197,7 +236,8 @@ static void pieces_begin_sum(sm_pieces *p) {
   size_t size;
   void *gradients = sm_gradients_run(p->c.set, &n, &size);
   if (p->begun) return;
-  sm_ranks_sum_begin(p->c.ranks, gradients, size, pieces_add_gradients, p, p->part, p->parts);
+  const sm_ranks_values values = {gradients, p->gradients_aside, size, pieces_add_gradients, p};
+  sm_ranks_sum_begin(p->c.ranks, p->tree, &values, p->part, p->parts);
   p->begun = true;
 }
 
@@ -233,15 +273,26 @@ bool sm_pieces_run(sm_pieces *p, int pass) {
   return true;
 }
 
-/* Numbers are few, so both partners of a level add all of them, as the tree says; gradients are shared out. */
-static sm_status pieces_reduce_numbers(sm_pieces *p, sm_error *err) {
-  sm_ranks *ranks = p->c.ranks;
-  sm_status status = SM_OK;
-  for (int level = 0; !status && 1 << level < sm_ranks_size(ranks); level++) {
-    pieces_numbers(p, p->own, PIECES_COPY);
-    status = sm_ranks_swap(ranks, level, p->own, p->theirs, (size_t)p->numbers * sizeof *p->own, err);
-    if (!status) pieces_numbers(p, p->theirs, PIECES_ADD);
+/* As those of a tensor of f32 are added there. */
+static void pieces_add_numbers(void *ctx, void *to, const void *from, int64_t first, int64_t n) {
+  const sm_pieces *p = ctx;
+  double *x = to;
+  const double *y = from;
+  int64_t before = 0;
+  for (int i = 0; i < p->sums; before += p->sum[i++].n) {
+    const int64_t start = before > first ? before - first : 0, rest = before + p->sum[i].n - first,
+                  end = rest < n ? rest : n;
+    const bool single = p->sum[i].tensor && p->sum[i].tensor->dtype == SM_F32;
+    for (int64_t k = start; k < end; k++) x[k] = single ? (float)(x[k] + y[k]) : x[k] + y[k];
   }
+}
+
+static sm_status pieces_reduce_numbers(sm_pieces *p, sm_error *err) {
+  const sm_ranks_values values = {p->all, p->numbers_aside, sizeof *p->all, pieces_add_numbers, p};
+  if (sm_ranks_size(p->c.ranks) < 2) return SM_OK;
+  pieces_numbers(p, p->all, PIECES_COPY);
+  sm_status status = sm_ranks_sum(p->c.ranks, p->tree, &values, p->numbers, err);
+  if (!status) pieces_numbers(p, p->all, PIECES_TAKE);
   return status;
 }
 
@@ -258,6 +309,10 @@ sm_status sm_pieces_reduce(sm_pieces *p, sm_status status, sm_error *err) {
   p->last = p->begun = false;
   if (status || summed) return status ? status : summed;
   return pieces_reduce_numbers(p, err);
+}
+
+int64_t sm_pieces_sent(const sm_pieces *p, const sm_ranks_part *part, int64_t *exchanges) {
+  return sm_ranks_sum_sent(p->tree, part->n, sm_dtype_size(sm_set_real(p->c.set)), exchanges);
 }
 
 /* ---- as if ----------------------------------------------------------------------------------------------- */

@@ -8,8 +8,9 @@
  *             = sum(a, n/2) + sum(a + n/2, n/2)   else
  *
  * So the bits follow from the number of pieces, and not from who computes which of them. One process keeps at
- * most log2(pieces) sums beside the one that grows. Where several ranks train, each has as many pieces as another, in
- * one run, and what it ends with is a subtree; the rest of the tree is added between them.
+ * most log2(pieces) sums beside the one that grows. Where several ranks train, each has a run of pieces, as long as
+ * another or longer by one (sm_ranks_first), and ends with the nodes of the tree that are this run: one, where there are
+ * 2^k ranks. The rest of the tree is added between them.
  *
  * That of gradients begins before they are all there. They are cut into parts, the same on all ranks, in the
  * order in which the last backward pass is done with them (as planned): those of heads and last blocks first.
@@ -36,15 +37,16 @@ typedef struct sm_pieces_config {
   sm_graph *graph;   /* planned                                                                   */
   int gradient_pass; /* the last of a micro-batch that adds to gradients; -1: there is none       */
   int pieces;        /* a power of two, more than one                                             */
-  sm_ranks *ranks;   /* that share them out, as many for each; or NULL                            */
+  sm_ranks *ranks;   /* that share them out, no more than there are pieces; or NULL                */
   sm_pool *pool;
   const sm_piece_sum *sum;
   int sums;
   double *seconds; /* where those are counted that messages take in the midst of a pass; or NULL */
 } sm_pieces_config;
 
-/* Pieces of one rank, of so many; 1 of one. */
-int sm_pieces_own(int pieces, const sm_ranks *);
+/* The first piece of this rank, or of the one `after` it; of the last one's next: all. 0 pieces are one. */
+int sm_pieces_first(int pieces, const sm_ranks *, int after);
+int sm_pieces_own(int pieces, const sm_ranks *); /* how many it has */
 /* SM_ENOMEM. */
 sm_status sm_pieces_new(const sm_pieces_config *, sm_pieces **, sm_error *);
 void sm_pieces_free(sm_pieces *);
@@ -64,6 +66,8 @@ sm_status sm_pieces_reduce(sm_pieces *, sm_status, sm_error *);
 /* Of the gradients, in the order of getting ready, and when each does, as a part of the time of a micro-batch,
  * by multiply-adds. Their number. */
 int sm_pieces_parts(const sm_pieces *, const sm_ranks_part **, double *when);
+/* What rank 0 sends for a part, by calculation: bytes, and in how many exchanges. */
+int64_t sm_pieces_sent(const sm_pieces *, const sm_ranks_part *, int64_t *exchanges);
 #define SM_PIECES_PARTS 16 /* at most: messages are to be few, and the last, which nothing hides, short */
 /* For a rehearsal: a micro-batch that takes so many seconds, in which nothing is computed; of the last one,
  * parts of the gradients are sent when they would be ready. */

@@ -1,8 +1,8 @@
 /* collect.c — what ranks do together, made of exchanges between two of them (ranks.h).
  *
- * There are 2^k ranks, and on level i of k the partner is the rank whose number differs in bit i. Going up the levels,
- * what both partners hold are the two halves of a subtree, and both add them: numbers come out equal on all ranks,
- * since a + b is b + a. */
+ * What is joined from all (counts, the lowest of numbers) has one outcome in any order. The first 2^k ranks, as many as
+ * there are, join what two of them have on each of k levels: on level i the partner is the rank whose number differs in
+ * bit i. A rank beyond these gives its own to the one 2^k before it at first, and gets the outcome from it at last. */
 #include <string.h>
 
 #include "link.h"
@@ -24,8 +24,36 @@ void sm_ranks_hurry(sm_ranks *r, bool hurry) {
 
 /* ---- small things -------------------------------------------------------------------------------------- */
 
-sm_status sm_ranks_swap(sm_ranks *r, int level, const void *mine, void *theirs, size_t n, sm_error *err) {
-  return sm_link_exchange(r, r->rank ^ 1 << level, mine, n, theirs, n, err);
+typedef void collect_join(void *mine, const void *theirs, size_t bytes);
+
+static int collect_levels(const sm_ranks *r) {
+  int levels = 0;
+  while (2 << levels <= r->size) levels++;
+  return levels;
+}
+
+/* Of all ranks, into `mine`; theirs: room for as much. */
+static sm_status collect_all(sm_ranks *r, void *mine, void *theirs, size_t bytes, collect_join *join, sm_error *err) {
+  const int levels = collect_levels(r), paired = 1 << levels;
+  if (r->rank >= paired) {
+    const int peer = r->rank - paired;
+    sm_status status = sm_link_exchange(r, peer, 0, mine, bytes, NULL, 0, err);
+    return status ? status : sm_link_exchange(r, peer, levels + 1, NULL, 0, mine, bytes, err);
+  }
+  const int beyond = r->rank + paired < r->size ? r->rank + paired : 0;
+  sm_status status = beyond ? sm_link_exchange(r, beyond, 0, NULL, 0, theirs, bytes, err) : SM_OK;
+  if (beyond && !status) join(mine, theirs, bytes);
+  for (int level = 0; !status && level < levels; level++) {
+    status = sm_link_exchange(r, r->rank ^ 1 << level, level + (paired < r->size), mine, bytes, theirs, bytes, err);
+    if (!status) join(mine, theirs, bytes);
+  }
+  return status || !beyond ? status : sm_link_exchange(r, beyond, levels + 1, mine, bytes, NULL, 0, err);
+}
+
+static void collect_add(void *mine, const void *theirs, size_t bytes) {
+  double *x = mine;
+  const double *y = theirs;
+  for (size_t i = 0; i < bytes / sizeof *x; i++) x[i] += y[i];
 }
 
 sm_status sm_ranks_count(sm_ranks *r, double *x, int64_t n, sm_error *err) {
@@ -34,10 +62,7 @@ sm_status sm_ranks_count(sm_ranks *r, double *x, int64_t n, sm_error *err) {
   sm_status status = SM_OK;
   for (int64_t at = 0; !status && r && at < n; at += MOST) {
     const int64_t some = n - at < MOST ? n - at : MOST;
-    for (int level = 0; !status && 1 << level < r->size; level++) {
-      status = sm_ranks_swap(r, level, x + at, theirs, (size_t)some * sizeof *x, err);
-      for (int64_t i = 0; !status && i < some; i++) x[at + i] += theirs[i];
-    }
+    status = collect_all(r, x + at, theirs, (size_t)some * sizeof *x, collect_add, err);
   }
   return status;
 }
@@ -49,24 +74,29 @@ sm_status sm_ranks_any(sm_ranks *r, bool *flag, sm_error *err) {
   return status;
 }
 
-static sm_status collect_send(sm_ranks *r, int peer, bool gives, void *bytes, size_t n, sm_error *err) {
+static sm_status collect_send(sm_ranks *r, int peer, double late, bool gives, void *bytes, size_t n, sm_error *err) {
   sm_status status = SM_OK;
   for (size_t at = 0, part; !status && at < n; at += part) {
     part = n - at < SM_RANKS_BLOCK ? n - at : SM_RANKS_BLOCK;
     char *const some = (char *)bytes + at;
-    status = sm_link_exchange(r, peer, gives ? some : NULL, gives ? part : 0, gives ? NULL : some, gives ? 0 : part, err);
+    status = sm_link_exchange(r, peer, late, gives ? some : NULL, gives ? part : 0, gives ? NULL : some,
+                              gives ? 0 : part, err);
   }
   return status;
 }
 
-/* A tree whose root is the root: on each level, the upper half of what has it gives it on. */
+/* A tree whose root is the root: counted from there, ranks at multiples of 2^(i + 1) have it already, and give it to
+ * those 2^i further on; i counts down. */
 sm_status sm_ranks_broadcast(sm_ranks *r, int root, void *bytes, size_t n, sm_error *err) {
   if (!r) return SM_OK;
-  const int own = r->rank ^ root;
-  for (int distance = r->size / 2; distance; distance /= 2) {
-    if (own % distance) continue;
-    const int peer = r->rank ^ distance;
-    sm_status status = collect_send(r, peer, own % (2 * distance) == 0, bytes, n, err);
+  const int own = (r->rank + r->size - root) % r->size;
+  int apart = 1, late = 0;
+  while (apart < r->size) apart *= 2;
+  for (apart /= 2; apart; apart /= 2, late++) {
+    const bool gives = own % (2 * apart) == 0;
+    if (own % apart || (gives && own + apart >= r->size)) continue;
+    const int peer = (r->rank + (gives ? apart : r->size - apart)) % r->size;
+    sm_status status = collect_send(r, peer, late, gives, bytes, n, err);
     if (status) return status;
   }
   return SM_OK;
@@ -74,19 +104,22 @@ sm_status sm_ranks_broadcast(sm_ranks *r, int root, void *bytes, size_t n, sm_er
 
 sm_status sm_ranks_bring(sm_ranks *r, int from, void *bytes, size_t n, sm_error *err) {
   if (!from || !r || (r->rank && r->rank != from)) return SM_OK;
-  return collect_send(r, r->rank ? 0 : from, r->rank != 0, bytes, n, err);
+  return collect_send(r, r->rank ? 0 : from, 0, r->rank != 0, bytes, n, err);
+}
+
+static void collect_least(void *mine, const void *theirs, size_t bytes) {
+  int32_t *x = mine;
+  const int32_t *y = theirs;
+  (void)bytes;
+  if (*y < *x) *x = *y;
 }
 
 /* The lowest rank that failed, or the number of ranks. */
 static sm_status collect_failed(sm_ranks *r, sm_status mine, int *lowest, sm_error *err) {
   int32_t own = mine ? r->rank : r->size, theirs = 0;
-  for (int level = 0; 1 << level < r->size; level++) {
-    sm_status status = sm_ranks_swap(r, level, &own, &theirs, sizeof own, err);
-    if (status) return status;
-    if (theirs < own) own = theirs;
-  }
+  sm_status status = collect_all(r, &own, &theirs, sizeof own, collect_least, err);
   *lowest = own;
-  return SM_OK;
+  return status;
 }
 
 sm_status sm_ranks_agree(sm_ranks *r, sm_status status, sm_error *err) {

@@ -1,7 +1,5 @@
 /* link.c — see link.h. Waiting is naps between questions: a rank that spins takes the processor from one that
  * computes, and there are often more of both than processors. */
-#include <math.h>
-
 #include "link.h"
 
 /* The first naps are short, as most answers come soon; the longest is a thousandth of a second. */
@@ -9,14 +7,7 @@ static void link_nap(double waited) {
   sm_sleep(waited < 0.02 ? 50e-6 : waited < 0.5 ? 200e-6 : 1e-3);
 }
 
-/* A rank that waits for a lost one is itself waited for. So that the one is named that is lost, and not the one that
- * waits for it, patience is longer the later in the tree an exchange comes. */
-static double link_patience(const sm_ranks *r, int peer) {
-  const int apart = r->rank ^ peer;
-  int level = 0;
-  while (2 << level <= apart) level++;
-  return r->patience * (1 + level / 8.0) + level;
-}
+static double link_patience(const sm_ranks *r, double late) { return r->patience * (1 + late / 8) + late; }
 
 const char *sm_ranks_name(const sm_ranks *r, int rank, char *text, size_t size) {
   snprintf(text, size, r->host ? "rank %d (%s)" : "rank %d", rank, r->host ? r->host[rank] : "");
@@ -47,7 +38,7 @@ static void link_tell(sm_ranks *r, int peer, double waited) {
 
 /* Time in which this process did not run itself (stopped by Ctrl-Z, a debugger, a machine that swaps) is no fault of
  * the other's. */
-sm_status sm_link_wait(sm_ranks *r, int lane, int peer, sm_error *err) {
+sm_status sm_link_wait(sm_ranks *r, int lane, int peer, double late, sm_error *err) {
   for (double start = sm_now(), asked = start; !r->lost;) {
     int finished = 0;
     char text[96];
@@ -57,7 +48,7 @@ sm_status sm_link_wait(sm_ranks *r, int lane, int peer, sm_error *err) {
     asked = now;
     const double waited = now - start;
     if (!why && finished) return SM_OK;
-    if (!why && r->hurry && r->patience > 0 && waited > link_patience(r, peer)) {
+    if (!why && r->hurry && r->patience > 0 && waited > link_patience(r, late)) {
       snprintf(text, sizeof text, "it has not answered for %.3g s (--patience %g)", waited, r->patience);
       why = text;
     }
@@ -69,13 +60,13 @@ sm_status sm_link_wait(sm_ranks *r, int lane, int peer, sm_error *err) {
   return sm_link_lost(r, err);
 }
 
-sm_status sm_link_exchange(sm_ranks *r, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes,
-                           sm_error *err) {
+sm_status sm_link_exchange(sm_ranks *r, int peer, double late, const void *out, size_t out_bytes, void *in,
+                           size_t in_bytes, sm_error *err) {
   const double start = sm_now();
   if (r->lost) return sm_link_lost(r, err);
   const char *why = r->messages->start(r->messages->self, SM_LANE_WORDS, peer, out, out_bytes, in, in_bytes);
   if (why) sm_link_lose(r, peer, why);
-  const sm_status status = sm_link_wait(r, SM_LANE_WORDS, peer, err);
+  const sm_status status = sm_link_wait(r, SM_LANE_WORDS, peer, late, err);
   r->waited += sm_now() - start;
   return status;
 }

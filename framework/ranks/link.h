@@ -3,7 +3,7 @@
 #ifndef SM_RANKS_LINK_H
 #define SM_RANKS_LINK_H
 
-#include "ranks.h"
+#include "sum_way.h"
 
 enum {
   SM_RANKS_BLOCK = SM_MESSAGES_BLOCK,         /* bytes of a part of a long message */
@@ -14,22 +14,14 @@ enum {
 /* Lanes of the messages: words wait for an answer; a sum goes on while its rank computes or waits. */
 enum { SM_LANE_WORDS, SM_LANE_SUM };
 
-typedef struct sm_stretch {
-  int64_t first, end;
-} sm_stretch;
-
 typedef struct sm_running_sum { /* sum.c */
   void (*go_on)(sm_ranks *); /* what can be done without waiting; NULL: there is no sum */
-  char *x;
-  size_t size;
-  sm_ranks_add *add;
-  void *ctx;
+  const sm_sum_way *way;
+  sm_ranks_values values;
   const sm_ranks_part *part;
-  int parts, ready, at;     /* all; those that are there; the one whose turn it is             */
-  int stage;                /* of it: the levels up the tree, then down; -1: it is to begin    */
-  sm_stretch own[32], other[32]; /* by level: what it had before, and what it gives away           */
-  sm_stretch out, in;           /* of the stage: what is still to be sent and to be taken          */
-  int64_t gives, takes;     /* of the exchange that is under way; both 0: there is none        */
+  int parts, ready, at;  /* all; those that are there; the one whose turn it is */
+  bool entered, busy;    /* that one has begun; an exchange is under way */
+  sm_summing now;
 } sm_running_sum;
 
 struct sm_ranks {
@@ -54,11 +46,13 @@ struct sm_ranks {
 /* open.c: did a launcher start this process as one of several, and is it to join them? */
 bool sm_ranks_launched(const sm_ranks_options *);
 
-/* Send to a peer and receive from it; either may be nothing. Waits without spinning. */
-sm_status sm_link_exchange(sm_ranks *, int peer, const void *out, size_t out_bytes, void *in, size_t in_bytes,
-                           sm_error *);
+/* Send to a peer and receive from it; either may be nothing. Waits without spinning. late: how far on it is in what
+ * all ranks do together, from 0. A rank that waits for a lost one is itself waited for, so patience is longer the later
+ * an exchange comes, and the one is named that is lost. */
+sm_status sm_link_exchange(sm_ranks *, int peer, double late, const void *out, size_t out_bytes, void *in,
+                           size_t in_bytes, sm_error *);
 /* Wait for the end of what has been started in a lane. */
-sm_status sm_link_wait(sm_ranks *, int lane, int peer, sm_error *);
+sm_status sm_link_wait(sm_ranks *, int lane, int peer, double late, sm_error *);
 /* A peer is lost, and why; SM_ELOST, now, and later for who asks again. */
 void sm_link_lose(sm_ranks *, int peer, const char *why);
 sm_status sm_link_lost(const sm_ranks *, sm_error *);

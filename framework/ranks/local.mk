@@ -7,7 +7,11 @@ libsmalti_la_SOURCES += \
   framework/ranks/module.h \
   framework/ranks/open.c \
   framework/ranks/ranks.h \
-  framework/ranks/sum.c
+  framework/ranks/sum.c \
+  framework/ranks/sum_halves.c \
+  framework/ranks/sum_slices.c \
+  framework/ranks/sum_way.h \
+  framework/ranks/tree.c framework/ranks/tree.h
 
 # Messages by MPI: an object for each that configure finds, opened at run time, so that nothing here is linked with MPI.
 # The source is installed too, for any other MPI. ("exec" in the name: installed with programs, before the hook that

@@ -2,9 +2,9 @@
  *
  * The processes are *ranks* 0 … n - 1, started by an MPI launcher, which may put them on several machines. Here
  * are the few things that they do together. Every rank calls each of these functions, in the same order; what is
- * added is added in one fixed binary tree, so that the bits are the same for any number of ranks:
+ * added is added in one fixed binary tree of 2^k leaves, so that the bits are the same for any number of ranks:
  *
- *   sum(a, n) = rank a's                        where n is 1
+ *   sum(a, n) = leaf a                          where n is 1
  *             = sum(a, n/2) + sum(a + n/2, n/2)  else
  *
  * NULL stands for a process that is alone: all functions take it, and then change nothing and return SM_OK (or
@@ -75,30 +75,56 @@ sm_status sm_ranks_bring(sm_ranks *, int from, void *bytes, size_t n, sm_error *
 /* The bytes of all ranks, one rank after the other; the caller frees *all. */
 sm_status sm_ranks_gather(sm_ranks *, const void *mine, size_t bytes, void **all, size_t *all_bytes, sm_error *);
 
+/* ---- the tree ------------------------------------------------------------------------------------------ */
+
+/* Leaves are shared out in runs: a rank has those from this one to before the next rank's, in number as many as
+ * another or one more. */
+int sm_ranks_first(int leaves, int ranks, int rank);
+/* A node of the tree: the sum of 2^level leaves, the first of which is a multiple of that. */
+typedef struct sm_ranks_node {
+  int first, level;
+} sm_ranks_node;
+#define SM_RANKS_NODES 64 /* at most, of a run */
+/* The nodes that the leaves first … end - 1 are the sum of, as few as there can be, in order; their number. */
+int sm_ranks_nodes(int first, int end, sm_ranks_node node[SM_RANKS_NODES]);
+
+/* Are both children of one node? */
+bool sm_ranks_siblings(sm_ranks_node left, sm_ranks_node right);
+
+/* Which nodes so many ranks begin a sum with, and memory to add those of all. SM_ENOMEM. */
+typedef struct sm_ranks_tree sm_ranks_tree;
+sm_status sm_ranks_tree_new(int leaves, int ranks, sm_ranks_tree **, sm_error *);
+void sm_ranks_tree_free(sm_ranks_tree *);
+
 /* ---- sums in the tree ---------------------------------------------------------------------------------- */
 
-/* The tree's levels: 1, 2, 4 … below sm_ranks_size. On each the partner is the rank whose number differs in that
- * bit; both send n bytes and get the other's. */
-sm_status sm_ranks_swap(sm_ranks *, int level, const void *mine, void *theirs, size_t n, sm_error *);
-/* Sum n elements of `size` bytes at x over all ranks, in the tree; all get the sum. add: x[first … first + n - 1]
- * += from, element by element. Each rank sends and receives twice (1 - 1 / ranks) of them. */
-typedef void sm_ranks_add(void *ctx, int64_t first, int64_t n, const void *from);
+/* What a rank adds: the values of its nodes, n elements of `size` bytes each. The last one's are at x, and in the end
+ * the sum of all ranks is; those of the others are in `aside`, in order, and are used up.
+ * add: to[i] += from[i], n of them; `to` and `from` are element `first` of a node's. */
+typedef struct sm_ranks_values {
+  void *x;
+  void *const *aside;
+  size_t size;
+  void (*add)(void *ctx, void *to, const void *from, int64_t first, int64_t n);
+  void *ctx;
+} sm_ranks_values;
 typedef struct sm_ranks_part {
   int64_t first, n;
 } sm_ranks_part;
-sm_status sm_ranks_sum(sm_ranks *, void *x, int64_t n, size_t size, sm_ranks_add *, void *ctx, sm_error *);
-/* The same of parts of x, in their order, each sent as soon as it is there, while the caller computes the rest.
- * begin: borrows all that it is given. ready: the first `parts` are there, and the sum's now. go_on, now and then: do
- * what needs no waiting; calls `add`. end: all parts are there; wait until all ranks have all sums. In between the
- * other functions may be called, but for sm_ranks_sum; where these wait, they go on with it. What was begun must be
- * ended on all ranks, also where one of them has failed and the sum is of no use. */
-void sm_ranks_sum_begin(sm_ranks *, void *x, size_t size, sm_ranks_add *, void *ctx, const sm_ranks_part *, int parts);
+/* Sum n elements over all ranks. Of 2^k ranks each sends and receives twice (1 - 1 / ranks) of them; of other numbers
+ * of ranks, whose runs of leaves are several nodes, more (sm_ranks_sum_sent). */
+sm_status sm_ranks_sum(sm_ranks *, const sm_ranks_tree *, const sm_ranks_values *, int64_t n, sm_error *);
+/* The same of parts of the elements, in their order, each sent as soon as it is there, while the caller computes the
+ * rest. begin: borrows all that it is given, but copies *values. ready: the first `parts` are there, and the sum's
+ * now. go_on, now and then: do what needs no waiting; calls `add`. end: all parts are there; wait until all ranks have
+ * all sums. In between the other functions may be called, but for sm_ranks_sum; where these wait, they go on with it.
+ * What was begun must be ended on all ranks, also where one of them has failed and the sum is of no use. */
+void sm_ranks_sum_begin(sm_ranks *, const sm_ranks_tree *, const sm_ranks_values *, const sm_ranks_part *, int parts);
 void sm_ranks_sum_ready(sm_ranks *, int parts);
 void sm_ranks_sum_go_on(sm_ranks *);
 sm_status sm_ranks_sum_end(sm_ranks *, sm_error *);
-size_t sm_ranks_sum_bytes(int ranks); /* that it takes beside x */
-/* What such a sum sends, by calculation, of n elements of `size` bytes over so many ranks: from rank 0, in bytes, and in
- * how many exchanges. */
-int64_t sm_ranks_sum_sent(int ranks, int64_t n, size_t size, int64_t *exchanges);
+size_t sm_ranks_sum_bytes(int leaves, int ranks); /* that it takes beside the values */
+/* What such a sum of n elements sends, by calculation: from rank 0, in bytes, and in how many exchanges. */
+int64_t sm_ranks_sum_sent(const sm_ranks_tree *, int64_t n, size_t size, int64_t *exchanges);
 
 #endif

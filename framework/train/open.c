@@ -31,7 +31,7 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
                         .stop = sm_signals_stop,
                         .n_known_bad = s->state.n_bad,
                         .known_bad = s->state.bad};
-  const int own = sm_trainable_pieces(s->trainable), first = sm_ranks_rank(s->options->ranks) * own;
+  const int own = sm_trainable_pieces(s->trainable), first = sm_pieces_first(s->config.pieces, s->options->ranks, 0);
   c.ranks = s->options->ranks;
   c.place = sm_piece_first(c.batch_size, s->config.pieces, first);
   c.pictures = sm_piece_first(c.batch_size, s->config.pieces, first + own) - c.place;

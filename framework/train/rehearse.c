@@ -79,16 +79,28 @@ static sm_status rehearse_steps(sm_trainable *t, sm_batch *b, int steps, double 
 
 /* ---- the whole ----------------------------------------------------------------------------------------- */
 
+/* Pictures of the rank that has most. */
+static int rehearse_longest(const sm_train_config *c) {
+  const int ranks = sm_ranks_size(c->ranks);
+  int most = 0;
+  for (int r = 0; r < ranks; r++) {
+    const int own = sm_piece_first(c->batch_size, c->pieces, sm_ranks_first(c->pieces, ranks, r + 1)) -
+                    sm_piece_first(c->batch_size, c->pieces, sm_ranks_first(c->pieces, ranks, r));
+    if (own > most) most = own;
+  }
+  return most;
+}
+
 static void rehearse_model(sm_trainable *t, sm_rehearsal *r) {
   const sm_train_config *c = &t->c;
   const sm_meter *meter = sm_ranks_meter(c->ranks);
   const sm_ranks_part *part;
   double when[SM_PIECES_PARTS], sent_at = 0;
   const int parts = sm_pieces_parts(t->pieces, &part, when);
-  r->compute = (double)c->batch_size / r->ranks / r->rate;
+  r->compute = rehearse_longest(c) / r->rate;
   for (int i = 0; i < parts; i++) {
     int64_t exchanges;
-    const int64_t sent = sm_ranks_sum_sent(r->ranks, part[i].n, sm_dtype_size(c->real), &exchanges);
+    const int64_t sent = sm_pieces_sent(t->pieces, &part[i], &exchanges);
     const double ready = r->compute - (1 - when[i]) * sm_trainable_last(t) / r->rate;
     r->model.sent += sent;
     r->model.exchanges += exchanges;

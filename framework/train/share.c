@@ -35,19 +35,30 @@ static const char *share_whole_step(const sm_trainable *t) {
 
 static sm_status share_pieces(const sm_recipe *r, int pieces, int ranks, sm_error *err) {
   const int64_t batch = r->train.batch_size;
-  int most = ranks;
+  int least = 1, most = 1; /* pieces, for so many ranks and of so many pictures */
+  while (least < ranks) least *= 2;
   while (2 * most <= batch) most *= 2;
-  if (ranks > batch)
-    sm_fail(err, SM_EINVAL, "%d ranks, but a step has %lld %s", ranks, (long long)batch,
-            sm_plural(batch, "picture", "pictures"));
+  if (least > most)
+    sm_fail(err, SM_EINVAL, "%d ranks, but a step of %lld %s has at most %d %s", ranks, (long long)batch,
+            sm_plural(batch, "picture", "pictures"), most, sm_plural(most, "piece", "pieces"));
   else
-    sm_fail(err, SM_EINVAL, "%d ranks, but train.pieces is %d: each rank computes as many pieces of a step as another",
-            ranks, pieces);
+    sm_fail(err, SM_EINVAL, "%d ranks, but train.pieces is %d: each rank computes at least one piece of a step", ranks,
+            pieces);
   sm_fail_place(err, sm_recipe_place(r, "train", "pieces"));
-  if (ranks > batch) return sm_hint(err, "start fewer, or raise train.batch_size");
-  if (most == ranks) sm_hint(err, "set train.pieces: %d" SAME_PIECES, ranks);
-  else sm_hint(err, "set train.pieces to a power of two from %d to %d" SAME_PIECES, ranks, most);
+  if (least > most) return sm_hint(err, "start fewer, or raise train.batch_size");
+  if (most == least) sm_hint(err, "set train.pieces: %d" SAME_PIECES, least);
+  else sm_hint(err, "set train.pieces to a power of two from %d to %d" SAME_PIECES, least, most);
   return SM_EINVAL;
+}
+
+/* The most that a rank has to do is more than its share by a fifth. */
+static void share_tell(int pieces, int ranks) {
+  const int most = (pieces + ranks - 1) / ranks;
+  if (5 * most * ranks > 6 * pieces)
+    sm_log(SM_LOG_INFO,
+           "of %d pieces of a step one of %d ranks computes %d, and the others wait for it: %d ranks would be as fast; "
+           "more train.pieces are shared out more evenly" SAME_PIECES,
+           pieces, ranks, most, (pieces + most - 1) / most);
 }
 
 sm_status sm_share_check(const sm_trainable *t, const sm_recipe *r, sm_error *err) {
@@ -60,7 +71,9 @@ sm_status sm_share_check(const sm_trainable *t, const sm_recipe *r, sm_error *er
             share_slot_text(r, name, text, sizeof text), ranks);
     return sm_hint(err, "train this recipe by one process, with more threads");
   }
-  return t->c.pieces % ranks ? share_pieces(r, t->c.pieces, ranks, err) : SM_OK;
+  if (t->c.pieces < ranks) return share_pieces(r, t->c.pieces, ranks, err);
+  if (!sm_ranks_rank(t->c.ranks)) share_tell(t->c.pieces, ranks);
+  return SM_OK;
 }
 
 int sm_share_threads(const sm_recipe *r, const sm_ranks *ranks, int asked) {

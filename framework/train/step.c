@@ -52,7 +52,7 @@ static sm_status step_begin(sm_trainable *t, const sm_batch *b, const sm_time *t
 /* The pieces of this rank, then those of all. */
 static sm_status step_pieces(sm_trainable *t, const sm_batch *b, sm_error *err) {
   const int pictures = t->c.ranks ? t->c.batch_size : b->pictures, own = sm_trainable_pieces(t),
-            start = sm_ranks_rank(t->c.ranks) * own;
+            start = sm_pieces_first(t->c.pieces, t->c.ranks, 0);
   sm_status status = SM_OK;
   for (int piece = 0; !status && piece < own; piece++) {
     const int first = sm_piece_first(pictures, t->c.pieces, start + piece) - b->place,

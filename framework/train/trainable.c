@@ -134,7 +134,7 @@ size_t sm_trainable_bytes(const sm_trainable *t) {
 }
 
 int sm_trainable_last(const sm_trainable *t) {
-  const int pictures = t->c.batch_size, end = (sm_ranks_rank(t->c.ranks) + 1) * sm_trainable_pieces(t),
+  const int pictures = t->c.batch_size, end = sm_pieces_first(t->c.pieces, t->c.ranks, 1),
             last = sm_piece_first(pictures, t->c.pieces, end) - sm_piece_first(pictures, t->c.pieces, end - 1);
   return last % t->micro ? last % t->micro : t->micro;
 }

@@ -13,9 +13,12 @@
 
 enum { LEAVES = 8 };
 
+/* What a rank begins with: the sums of its nodes. */
 typedef struct numbers {
-  float *x;
   int64_t n;
+  float *node[SM_RANKS_NODES]; /* the last is x */
+  int nodes;
+  sm_ranks_tree *tree;
 } numbers;
 
 static float leaf(int which, int64_t i) {
@@ -23,33 +26,31 @@ static float leaf(int which, int64_t i) {
   return (float)(int64_t)(x ^ x >> 29) * (i % 7 ? 1e-19f : 1e-15f);
 }
 
-static void add(void *ctx, int64_t first, int64_t n, const void *from) {
-  numbers *to = ctx;
+static void add(void *ctx, void *to, const void *from, int64_t first, int64_t n) {
+  const numbers *own = ctx;
+  float *x = to;
   const float *theirs = from;
-  for (int64_t i = 0; i < n; i++) to->x[first + i] += theirs[i];
+  assert_true(first >= 0 && first + n <= own->n);
+  for (int64_t i = 0; i < n; i++) x[i] += theirs[i];
+}
+
+static float *end_of(const numbers *own) { return own->node[own->nodes - 1]; }
+
+static sm_ranks_values values_of(numbers *own) {
+  return (sm_ranks_values){
+      .x = end_of(own), .aside = (void *const *)own->node, .size = sizeof(float), .add = add, .ctx = own};
 }
 
 static void sum(sm_ranks *ranks, void *ctx) {
   numbers *own = ctx;
+  const sm_ranks_values values = values_of(own);
   sm_error err = {0};
-  must(sm_ranks_sum(ranks, own->x, own->n, sizeof(float), add, own, &err), &err);
+  must(sm_ranks_sum(ranks, own->tree, &values, own->n, &err), &err);
 }
 
-/* The sum of 8 leaves at i as the tree says. */
-static float tree(int64_t i) {
-  float a[LEAVES];
-  for (int k = 0; k < LEAVES; k++) a[k] = leaf(k, i);
-  return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
-}
-
-/* A rank begins with the sum of its leaves, in the tree. */
-static float begins(int ranks, int rank, int64_t i) {
-  float a[LEAVES];
-  const int own = LEAVES / ranks;
-  for (int k = 0; k < own; k++) a[k] = leaf(rank * own + k, i);
-  for (int n = own; n > 1; n /= 2)
-    for (int k = 0; k < n / 2; k++) a[k] = a[2 * k] + a[2 * k + 1];
-  return a[0];
+/* The sum of a node at i as the tree says; that of all is (0, 3). */
+static float tree(int first, int level, int64_t i) {
+  return level ? tree(first, level - 1, i) + tree(first + (1 << (level - 1)), level - 1, i) : leaf(first, i);
 }
 
 /* Part by part, in another order, while ranks speak of other things; what is not ready is not touched. */
@@ -57,60 +58,105 @@ static void sum_in_parts(sm_ranks *ranks, void *ctx) {
   enum { LAST = 7 };
   numbers *own = ctx;
   const sm_ranks_part part[] = {{own->n - LAST, LAST}, {0, 3}, {3, own->n - 3 - LAST}};
-  const float before = own->x[3];
+  const sm_ranks_values values = values_of(own);
+  const float before = end_of(own)[3];
   sm_error err = {0};
   bool flag = false;
-  sm_ranks_sum_begin(ranks, own->x, sizeof(float), add, own, part, 3);
+  sm_ranks_sum_begin(ranks, own->tree, &values, part, 3);
   for (int ready = 1; ready < 3; ready++) {
     sm_ranks_sum_ready(ranks, ready);
     for (int i = 0; i < 100 * sm_ranks_rank(ranks); i++) sm_ranks_sum_go_on(ranks);
     must(sm_ranks_any(ranks, &flag, &err), &err);
     assert_false(flag);
   }
-  assert_true(own->x[3] == before);
+  assert_true(end_of(own)[3] == before);
   must(sm_ranks_sum_end(ranks, &err), &err);
   must(sm_ranks_any(ranks, &flag, &err), &err);
+}
+
+static void numbers_make(numbers *own, int ranks, int rank, int64_t n) {
+  sm_ranks_node node[SM_RANKS_NODES];
+  sm_error err = {0};
+  *own = (numbers){.n = n};
+  own->nodes = sm_ranks_nodes(sm_ranks_first(LEAVES, ranks, rank), sm_ranks_first(LEAVES, ranks, rank + 1), node);
+  for (int k = 0; k < own->nodes; k++) {
+    own->node[k] = malloc((size_t)n * sizeof(float) + 1);
+    for (int64_t i = 0; i < n; i++) own->node[k][i] = tree(node[k].first, node[k].level, i);
+  }
+  must(sm_ranks_tree_new(LEAVES, ranks, &own->tree, &err), &err);
+}
+
+static void numbers_free(numbers *own) {
+  for (int k = 0; k < own->nodes; k++) free(own->node[k]);
+  sm_ranks_tree_free(own->tree);
 }
 
 static void check_sum(void (*work)(sm_ranks *, void *), int ranks, int64_t n) {
   const sm_ranks_options options = {.patience = 60};
   numbers own[LEAVES];
+  int nodes = 0;
   for (int r = 0; r < ranks; r++) {
-    own[r] = (numbers){malloc((size_t)n * sizeof(float) + 1), n};
-    for (int64_t i = 0; i < n; i++) own[r].x[i] = begins(ranks, r, i);
+    numbers_make(&own[r], ranks, r, n);
+    nodes += own[r].nodes;
   }
   const int64_t sent = hub_run(ranks, &options, work, own, sizeof *own);
   for (int64_t i = 0; i < n; i++) {
-    const float wanted = tree(i);
-    for (int r = 0; r < ranks; r++) assert_true(own[r].x[i] == wanted);
+    const float wanted = tree(0, 3, i);
+    for (int r = 0; r < ranks; r++) assert_true(end_of(&own[r])[i] == wanted);
   }
-  const int64_t least = 2 * (ranks - 1) * n * (int64_t)sizeof(float), words = 20000;
-  assert_true(sent >= least && sent < least + words);
-  for (int r = 0; r < ranks; r++) free(own[r].x);
+  /* each node goes to who adds it, but for that rank's own, and each sum to the others */
+  const int64_t twice = 2 * (ranks - 1) * n, all = nodes > ranks ? (nodes + ranks) * n * (ranks - 1) / ranks : twice,
+                least = all * (int64_t)sizeof(float), words = 20000 + nodes * ranks * (int64_t)sizeof(float);
+  assert_true(sent >= least - nodes * ranks * (int64_t)sizeof(float) && sent < least + words);
+  for (int r = 0; r < ranks; r++) numbers_free(&own[r]);
 }
 
 static void sums_have_the_bits_of_the_tree(void **state) {
   static const int64_t n[] = {0, 1, 2, 5, 8, 1001};
   (void)state;
-  for (int ranks = 1; ranks <= LEAVES; ranks *= 2)
+  for (int ranks = 1; ranks <= LEAVES; ranks++)
     for (size_t i = 0; i < sizeof n / sizeof *n; i++) check_sum(sum, ranks, n[i]);
   check_sum(sum, 2, 2200003); /* halves of more than one block, and of different lengths */
+  check_sum(sum, 3, 3500003); /* slices of more than one block */
 }
 
 static void parts_have_the_same_bits(void **state) {
   (void)state;
-  for (int ranks = 1; ranks <= LEAVES; ranks *= 2) check_sum(sum_in_parts, ranks, 1001);
+  for (int ranks = 1; ranks <= LEAVES; ranks++) check_sum(sum_in_parts, ranks, 1001);
   check_sum(sum_in_parts, 2, 2200003);
+}
+
+/* Runs are of nearly one length, and are the sum of as few nodes as can be. */
+static void runs_are_nodes_of_the_tree(void **state) {
+  (void)state;
+  for (int leaves = 1; leaves <= 64; leaves *= 2)
+    for (int ranks = 1; ranks <= leaves; ranks++)
+      for (int rank = 0; rank < ranks; rank++) {
+        sm_ranks_node node[SM_RANKS_NODES];
+        const int first = sm_ranks_first(leaves, ranks, rank), end = sm_ranks_first(leaves, ranks, rank + 1);
+        const int nodes = sm_ranks_nodes(first, end, node);
+        int at = first;
+        assert_true(end - first == leaves / ranks || end - first == leaves / ranks + 1);
+        for (int k = 0; k < nodes; k++) {
+          assert_int_equal(node[k].first, at);
+          assert_int_equal(at % (1 << node[k].level), 0);
+          assert_false(k && sm_ranks_siblings(node[k - 1], node[k]));
+          at += 1 << node[k].level;
+        }
+        assert_int_equal(at, end);
+        assert_true(nodes == 1 || (ranks & (ranks - 1)));
+      }
 }
 
 /* The other has more to send, which is a fault of the messages: the next word says so, whatever it is. */
 static void sum_unevenly(sm_ranks *ranks, void *ctx) {
   numbers *own = ctx;
   const sm_ranks_part part = {0, own->n - 2 * sm_ranks_rank(ranks)};
+  const sm_ranks_values values = values_of(own);
   const char *wanted = sm_ranks_rank(ranks) ? "rank 0 (" : "rank 1 (";
   sm_error err = {0};
   bool flag = false;
-  sm_ranks_sum_begin(ranks, own->x, sizeof(float), add, own, &part, 1);
+  sm_ranks_sum_begin(ranks, own->tree, &values, &part, 1);
   sm_ranks_sum_ready(ranks, 1);
   while (!sm_ranks_lost(ranks)) sm_ranks_sum_go_on(ranks);
   assert_int_equal(sm_ranks_any(ranks, &flag, &err), SM_ELOST);
@@ -122,24 +168,58 @@ static void sum_unevenly(sm_ranks *ranks, void *ctx) {
 }
 
 static void a_rank_lost_behind_is_named_by_the_next_word(void **state) {
-  float x[2][8] = {{0}};
-  numbers own[2] = {{x[0], 8}, {x[1], 8}};
+  numbers own[2];
   (void)state;
+  for (int r = 0; r < 2; r++) numbers_make(&own[r], 2, r, 8);
   hub_run(2, &(sm_ranks_options){.patience = 60}, sum_unevenly, own, sizeof *own);
+  for (int r = 0; r < 2; r++) numbers_free(&own[r]);
 }
 
-/* What a sum sends is known before: of equal parts each rank sends 2 · (1 - 1 / ranks) of all. */
+static int64_t sum_sends(int leaves, int ranks, int64_t n, int64_t *exchanges) {
+  sm_ranks_tree *tree = NULL;
+  sm_error err = {0};
+  must(sm_ranks_tree_new(leaves, ranks, &tree, &err), &err);
+  const int64_t sent = sm_ranks_sum_sent(tree, n, sizeof(float), exchanges);
+  sm_ranks_tree_free(tree);
+  return sent;
+}
+
+/* What a sum sends is known before: of equal parts each of 2^k ranks sends 2 · (1 - 1 / ranks) of all. */
 static void what_a_sum_sends(void **state) {
   int64_t exchanges;
   (void)state;
   for (int ranks = 1; ranks <= 64; ranks *= 2) {
-    assert_int_equal(sm_ranks_sum_sent(ranks, 1024, 4, &exchanges), 2 * (ranks - 1) * 1024 * 4 / ranks);
+    assert_int_equal(sum_sends(64, ranks, 1024, &exchanges), 2 * (ranks - 1) * 1024 * 4 / ranks);
     int levels = 0;
     while (1 << levels < ranks) levels++;
     assert_int_equal(exchanges, 2 * levels); /* each half in one block */
   }
-  assert_int_equal(sm_ranks_sum_sent(2, 2200003, 4, &exchanges), 2200003 * 4);
+  assert_int_equal(sum_sends(2, 2, 2200003, &exchanges), 2200003 * 4);
   assert_int_equal(exchanges, 2 * 2); /* halves of 4.4 MB, blocks of 4 MiB */
+  /* of 3 ranks and 8 leaves rank 0 has one node, the others two */
+  assert_int_equal(sum_sends(8, 3, 3000, &exchanges), 2 * (1000 + 1000) * 4);
+  assert_int_equal(exchanges, 2 * 2 + 2);
+  /* of 16 leaves rank 0 has 5: one node of 4, and one */
+  assert_int_equal(sum_sends(16, 3, 3000, &exchanges), 2 * (2 * 1000 + 1000) * 4);
+}
+
+/* As rank 0's messages are counted. */
+static void sum_metered(sm_ranks *ranks, void *ctx) {
+  numbers *own = ctx;
+  const sm_messages *messages = ranks->messages;
+  sm_meter meter = {0};
+  ranks->messages = sm_meter_over(&meter, messages);
+  sum(ranks, own);
+  int64_t exchanges;
+  const int64_t sent = sm_ranks_sum_sent(own->tree, own->n, sizeof(float), &exchanges);
+  if (!sm_ranks_rank(ranks)) assert_true(meter.sent == sent && meter.exchanges == exchanges);
+  ranks->messages = messages;
+}
+
+static void a_sum_sends_what_was_said(void **state) {
+  (void)state;
+  for (int ranks = 2; ranks <= LEAVES; ranks++) check_sum(sum_metered, ranks, 1001);
+  check_sum(sum_metered, 3, 3500003);
 }
 
 /* ---- a meter ------------------------------------------------------------------------------------------- */
@@ -211,7 +291,8 @@ static void speak(sm_ranks *ranks, void *ctx) {
   size_t bytes;
   snprintf(word, sizeof word, "%d%d%d", rank, rank, rank);
   must(sm_ranks_gather(ranks, word, (size_t)(rank % 4), (void **)&all, &bytes, &err), &err);
-  assert_int_equal(bytes, size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 6 : 12);
+  const size_t wanted[] = {0, 0, 1, 3, 6, 6, 7, 9, 12};
+  assert_int_equal(bytes, wanted[size]);
   assert_memory_equal(all, "122333566777", bytes);
   sm_free(all);
   double x[300];
@@ -238,7 +319,7 @@ static void speak(sm_ranks *ranks, void *ctx) {
 static void all_say_the_same(void **state) {
   const sm_ranks_options options = {.patience = 60};
   (void)state;
-  for (int ranks = 1; ranks <= 8; ranks *= 2) hub_run(ranks, &options, speak, NULL, 0);
+  for (int ranks = 1; ranks <= 8; ranks++) hub_run(ranks, &options, speak, NULL, 0);
 }
 
 /* NULL is a process that is alone. */
@@ -292,7 +373,7 @@ static void a_lost_rank_is_named(void **state) {
 
 /* ---- steps --------------------------------------------------------------------------------------------- */
 
-enum { PICTURES = 11, PIECES = 4 };
+enum { PICTURES = 11, PIECES = 8 };
 
 /* Hears how often something of sums is begun to be sent: in all, and before the first layer has a gradient. */
 typedef struct ear {
@@ -337,7 +418,7 @@ static void ear_put(ear *e, sm_ranks *ranks, sm_trainable *net) {
 
 /* The pictures of this rank alone, as a loader gives them. */
 static void cut(sm_batch *b, const sm_batch *whole, const sm_trainable *t) {
-  const int own = sm_trainable_pieces(t), first = sm_ranks_rank(t->c.ranks) * own;
+  const int own = sm_trainable_pieces(t), first = sm_pieces_first(t->c.pieces, t->c.ranks, 0);
   const int64_t pixels = 3 * (int64_t)t->c.global_height * t->c.global_width,
                 local = 3 * (int64_t)t->c.local_height * t->c.local_width, cells = (int64_t)t->grid[0].rows * t->grid[0].cols;
   *b = *whole;
@@ -371,7 +452,9 @@ static void train(sm_ranks *ranks, void *ctx) {
 static void check_steps(const setting *s) {
   trained one = {.with = *s}, many[PIECES];
   train(NULL, &one);
-  for (int ranks = 2; ranks <= PIECES; ranks *= 2) {
+  static const int some[] = {2, 3, 4, 5, 8};
+  for (size_t with = 0; with < sizeof some / sizeof *some; with++) {
+    const int ranks = some[with];
     for (int i = 0; i < PIECES; i++) many[i] = (trained){.with = *s};
     hub_run(ranks, &(sm_ranks_options){.patience = 60}, train, many, sizeof *many);
     for (int i = 0; i < ranks; i++) {
@@ -440,7 +523,9 @@ int main(void) {
       cmocka_unit_test(sums_have_the_bits_of_the_tree),
       cmocka_unit_test(parts_have_the_same_bits),
       cmocka_unit_test(a_rank_lost_behind_is_named_by_the_next_word),
+      cmocka_unit_test(runs_are_nodes_of_the_tree),
       cmocka_unit_test(what_a_sum_sends),
+      cmocka_unit_test(a_sum_sends_what_was_said),
       cmocka_unit_test(a_meter_counts_and_holds_up),
       cmocka_unit_test(all_say_the_same),
       cmocka_unit_test(alone),

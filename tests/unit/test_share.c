@@ -112,7 +112,7 @@ static int64_t by(int ranks, trial *t, seen *s) {
 static void alike(trial t, seen *one) {
   t.stopped = -1;
   by(1, &t, one);
-  for (int ranks = 2; ranks <= MOST; ranks *= 2) {
+  for (int ranks = 2; ranks <= MOST; ranks++) {
     seen many;
     const int64_t sent = by(ranks, &t, &many);
     assert_int_equal(many.status, one->status);
@@ -265,7 +265,7 @@ static void crops_have_the_same_bytes(void **state) {
     assert_true(one->batches == CROP_BATCHES && one->number[7] == 7 && one->epoch[5] == 0 && one->epoch[6] == 1);
     assert_true(damaged ? one->bad > 30 : one->bad == 0);
     assert_true(one->n[5] == SM_EVAL_BATCH && one->rows[0] != one->rows[6]);
-    for (int ranks = 2; ranks <= MOST; ranks *= 2) {
+    for (int ranks = 2; ranks <= MOST; ranks++) {
       crop_seen *many = crops_by(ranks, (crop_seen){.damaged = damaged, .stopped = -1});
       assert_memory_equal(many, one, sizeof *one);
       free(many);
@@ -357,7 +357,7 @@ static void pictures_in_memory_have_the_same_bytes(void **state) {
   work_on_held(NULL, one);
   assert_int_equal(one->status, SM_OK);
   for (int i = 1; i < SIZES; i++) assert_memory_not_equal(one->patch[i], one->patch[i - 1], sizeof *one->patch);
-  for (int ranks = 2; ranks <= MOST; ranks *= 2) {
+  for (int ranks = 2; ranks <= MOST; ranks++) {
     memset(many, 0, sizeof *many);
     many->stopped = -1;
     const int64_t sent = hub_run(ranks, &(sm_ranks_options){.patience = 60}, work_on_held, many, 0);
@@ -481,7 +481,7 @@ static void votes_alike(const char *isa) {
   assert_int_equal(one->status, SM_OK);
   assert_true(one->told == 9 && one->last == 1); /* rounds of 1024 rows */
   assert_true(one->top1[1] > 0 && one->top1[1] < 100 && one->top5[1] > one->top1[1]);
-  for (int ranks = 2; ranks <= MOST; ranks *= 2) {
+  for (int ranks = 2; ranks <= MOST; ranks++) {
     memset(many, 0, sizeof *many);
     many->stopped = many->slow = -1, many->isa = isa;
     const int64_t sent = vote_by(ranks, many);
@@ -638,7 +638,7 @@ static void rates_alike(int n, bool overridden) {
   assert_int_equal(one->status, SM_OK);
   assert_true(one->told == one->steps && one->steps > EPOCHS);
   for (int r = 1; r < n; r++) assert_memory_not_equal(one->trained[r], one->trained[0], sizeof *one->trained);
-  for (int ranks = 2; ranks <= MOST; ranks *= 2) {
+  for (int ranks = 2; ranks <= MOST; ranks++) {
     memset(many, 0, sizeof *many);
     many->n = n, many->stopped = -1, many->overridden = overridden;
     const int64_t sent = rate_by(ranks, many), each = (n + ranks - 1) / ranks;

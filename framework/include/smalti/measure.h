@@ -275,8 +275,8 @@ typedef struct sm_finetune_config {
   double least_rate; /* that the cosine ends at, whatever the batch; above a rate: SM_EINVAL. 0: a thousandth of
                         the rate */
   int pieces; /* a power of two: a step's groups are cut into so many runs of as many each, whose gradients are added in a
-                 fixed binary tree. The bits depend on it; ranks share a step out, to the same bits, where it is a
-                 multiple of their number, else rank 0 trains alone. 0: 1                                          */
+                 fixed binary tree. The bits depend on it; ranks share a step out, to the same bits, where there are no
+                 more of them, else rank 0 trains alone. 0: 1                                                      */
 } sm_finetune_config;
 typedef struct sm_finetune_result {
   int best;                     /* which rate                                                               */
