@@ -24,19 +24,35 @@ sm_status sm_distil_lists(distil *d, sm_error *err) {
 
 /* ---- pictures ------------------------------------------------------------------------------------------ */
 
+typedef struct feed_job {
+  sm_tensor *to;
+  const float *from;
+  int64_t pixels; /* of a view */
+} feed_job;
+
+static void feed_view(void *ctx, int64_t view, int worker) {
+  const feed_job *job = ctx;
+  (void)worker;
+  sm_write(job->to, view * job->pixels, job->pixels, job->from + view * job->pixels);
+}
+
+/* By all threads: a step's pictures may be a hundred megabytes. */
+static void feed_views(const distil *d, sm_tensor *to, int64_t views, const float *from) {
+  sm_pool_run(d->t.c.pool, views, feed_view, &(feed_job){to, from, sm_item_elements(to)});
+}
+
 void sm_distil_feed_pictures(distil *d, int kind, const sm_batch *b, int first, int n) {
   const view_kind *k = &d->kind[kind];
   if (!k->pictures) return;
   const int64_t views = (int64_t)n * k->views, pixels = sm_item_elements(k->pictures);
   sm_put(k->count, (double)views);
-  sm_write(k->pictures, 0, views * pixels,
-           (kind == LOCAL ? b->local : b->global) + (int64_t)first * k->views * pixels);
+  feed_views(d, k->pictures, views, (kind == LOCAL ? b->local : b->global) + (int64_t)first * k->views * pixels);
 }
 
 static void feed_own_views(distil *d, const sm_batch *b, int first, int n) {
   for (int o = 0; o < d->t.views.owns; o++) {
     const int64_t views = d->t.c.globals, pixels = sm_item_elements(d->own_view[o]);
-    sm_write(d->own_view[o], 0, n * views * pixels, b->own[o] + first * views * pixels);
+    feed_views(d, d->own_view[o], n * views, b->own[o] + first * views * pixels);
   }
 }
 
