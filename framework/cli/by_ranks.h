@@ -9,6 +9,9 @@
   SM_STRING(T, mpi, "mpi", "", \
             "MPI by which ranks that a launcher started speak to each other: openmpi, mpich or the file of a module " \
             "(docs/cluster.md); none: by the launcher's variables; off: each process works by itself")
+#define SM_PATIENCE_OPTION(T) \
+  SM_FLOAT(T, patience, "patience", "600", 0, 1000000, "s", \
+           "a rank that does not answer for so long, while all compute together, counts as lost; 0: never")
 /* Of a network between machines, for the benches: `link`, a number of Gbit/s. */
 #define SM_LINK_OPTION(T) \
   SM_FLOAT(T, link, "link", "0", 0, 100000, "Gbit/s", \

@@ -5,11 +5,14 @@
 #include <unistd.h>
 
 #include "framework/formats/formats.h"
+#include "framework/plugin/option.h"
+#include "framework/recipe/alike.h"
+#include "framework/train/share.h"
 
+#include "by_ranks.h"
 #include "eval_features.h"
 #include "eval_options.h"
 #include "eval_outcome.h"
-#include "framework/plugin/option.h"
 #include "network.h"
 #include "progress.h"
 
@@ -22,7 +25,8 @@ struct eval_options {
   sm_ints k;
   double temperature, max_bad;
   int pool, split, precision;
-  const char *size, *train, *test, *out;
+  const char *size, *train, *test, *out, *mpi;
+  double patience;
   bool force;
 };
 
@@ -52,6 +56,8 @@ static const sm_option options[] = {
     SM_CHOICE(struct eval_options, precision, "precision", "fp32", sm_precision_names,
               "bf16: faster features, as train.precision"),
     SM_NETWORK_OPTIONS(struct eval_options, network),
+    SM_MPI_OPTION(struct eval_options),
+    SM_PATIENCE_OPTION(struct eval_options),
 };
 
 typedef struct evaluating {
@@ -60,6 +66,8 @@ typedef struct evaluating {
   sm_network *network;
   sm_pool *pool;
   sm_evaluator *evaluator;
+  sm_ranks *ranks; /* that work together, or NULL */
+  bool leads;      /* this one writes and speaks: rank 0, or there are none */
   sm_progress progress;
   int height, width;
   int code; /* the command's, where nothing failed */
@@ -87,10 +95,12 @@ static sm_status cmd_eval_choose_size(evaluating *e, sm_error *err) {
 static sm_status cmd_eval_open_evaluator(evaluating *e, const sm_instance *instance, int needed,
                                          sm_error *err) {
   const sm_recipe *r = sm_network_recipe(e->network);
-  if (!(e->pool = sm_recipe_pool(r, e->cli->threads, sm_cli_isa(e->cli), err))) return err->code;
+  const int threads = sm_share_threads(r, e->ranks, (int)e->cli->threads);
+  if (!(e->pool = sm_recipe_pool(r, threads, sm_cli_isa(e->cli), err))) return err->code;
   sm_evaluator_config c = sm_evaluator_config_of(e->network, e->pool);
   cmd_eval_choose_features(e, instance, &c);
-  sm_status status = sm_cli_network_say(e->cli, e->network, sm_evaluator_load(&c, e->network, err));
+  sm_status status = sm_evaluator_load(&c, e->network, err);
+  if (e->leads) status = sm_cli_network_say(e->cli, e->network, status);
   if (!status) status = sm_network_data(e->network, e->o->train, e->o->test, needed, err);
   if (!status) status = cmd_eval_choose_size(e, err);
   if (status) return status;
@@ -100,7 +110,52 @@ static sm_status cmd_eval_open_evaluator(evaluating *e, const sm_instance *insta
   if (e->o->max_bad >= 0) c.max_bad = e->o->max_bad;
   c.progress = cmd_eval_show_progress, c.progress_ctx = &e->progress;
   c.stop = sm_signals_stop;
+  c.ranks = e->ranks;
   return sm_evaluator_new(&c, &e->evaluator, err);
+}
+
+/* ---- several ranks ------------------------------------------------------------------------------------- */
+
+static uint64_t cmd_eval_weights(const sm_network *network) {
+  sm_set *set = sm_network_set(network);
+  uint64_t hash = 0;
+  for (int row = 0; set && row < sm_set_rows(set); row++) hash = sm_set_row_hash(set, row, SM_VALUES, hash);
+  return hash;
+}
+
+static uint64_t cmd_eval_data(const evaluating *e, bool test) {
+  const sm_dataset d = sm_network_pictures(e->network, test);
+  return d.ops ? d.ops->hash(d.self) : 0;
+}
+
+/* All are open, or none is; and they are open alike. */
+static sm_status cmd_eval_meet(const evaluating *e, sm_status status, sm_error *err) {
+  sm_likeness like = {0};
+  if (!e->ranks) return status;
+  if ((status = sm_ranks_agree(e->ranks, status, err))) return status;
+  sm_like_program(&like, sm_pool_isa(e->pool));
+  sm_like_hash(&like, "has weights with the hash", "let all machines see the same files of weights",
+               cmd_eval_weights(e->network));
+  sm_like_hash(&like, "has training pictures with the hash", "let all machines see the same pictures, under the same names",
+               cmd_eval_data(e, false));
+  sm_like_hash(&like, "has test pictures with the hash", "let all machines see the same pictures, under the same names",
+               cmd_eval_data(e, true));
+  if (e->leads) {
+    const int threads = sm_pool_threads(e->pool);
+    sm_cli_note(e->cli, "  shared by    %d ranks × %d %s", sm_ranks_size(e->ranks), threads,
+                sm_plural(threads, "thread", "threads"));
+  }
+  return sm_alike(e->ranks, &like, SM_OK, err);
+}
+
+/* What rank 0 does alone, with the others at its call, has ended so. */
+static sm_status cmd_eval_part(const evaluating *e, sm_status status, sm_error *err) {
+  if (!e->ranks) return status;
+  if (e->leads && status != SM_ELOST) {
+    const sm_status gone = sm_evaluator_dismiss(e->evaluator, status ? NULL : err);
+    if (!status) status = gone;
+  }
+  return sm_ranks_agree(e->ranks, status, err);
 }
 
 static void cmd_eval_close_all(evaluating *e) {
@@ -159,34 +214,42 @@ static sm_status cmd_eval_check_given(const evaluating *e, const sm_plugin *p, i
 
 /* ---- the command --------------------------------------------------------------------------------------- */
 
+/* By rank 0. */
+static sm_status cmd_eval_lead(evaluating *e, const sm_instance *instance, sm_error *err) {
+  sm_eval_result *result = sm_arena_alloc(e->cli->arena, sizeof *result);
+  if (!result) return sm_fail(err, SM_ENOMEM, "out of memory");
+  const double start = sm_now();
+  const sm_status status = sm_evaluator_run(e->evaluator, instance->plugin->ops, instance->self,
+                                            &(sm_blamed){.plugin = instance->plugin}, result, err);
+  const double seconds = sm_now() - start;
+  sm_progress_end(&e->progress);
+  if (status) return status;
+  const sm_eval_outcome outcome = {.cli = e->cli,
+                                   .network = e->network,
+                                   .evaluator = e->evaluator,
+                                   .instance = instance,
+                                   .result = result,
+                                   .height = e->height,
+                                   .width = e->width,
+                                   .precision = e->o->precision,
+                                   .seconds = seconds};
+  e->code = sm_eval_outcome_print(&outcome);
+  sm_eval_outcome_keep(&outcome);
+  return SM_OK;
+}
+
 static sm_status cmd_eval_evaluate(evaluating *e, int argc, char **argv, sm_error *err) {
   sm_instance own = {0}, *instance = NULL;
   sm_slot *slot = NULL; /* of the recipe; NULL: *own */
-  sm_eval_result *result = sm_arena_alloc(e->cli->arena, sizeof *result);
-  if (!result) return sm_fail(err, SM_ENOMEM, "out of memory");
   sm_status status = sm_eval_find(e->cli, sm_network_recipe(e->network), argv[1], &own, &instance, &slot, err);
   if (!status) status = cmd_eval_set_options(e, instance, argc, argv, err);
   if (!status && !slot) status = cmd_eval_check_given(e, instance->plugin, argc, argv, err);
   if (!status) status = slot ? sm_slot_create(slot, err) : sm_instance_create(instance, err);
   if (!status) status = cmd_eval_open_evaluator(e, instance, cmd_eval_needs(instance), err);
-  double start = sm_now();
-  if (!status)
-    status = sm_evaluator_run(e->evaluator, instance->plugin->ops, instance->self,
-                              &(sm_blamed){.plugin = instance->plugin}, result, err);
-  double seconds = sm_now() - start;
-  sm_progress_end(&e->progress);
+  status = cmd_eval_meet(e, status, err);
   if (!status) {
-    const sm_eval_outcome outcome = {.cli = e->cli,
-                                     .network = e->network,
-                                     .evaluator = e->evaluator,
-                                     .instance = instance,
-                                     .result = result,
-                                     .height = e->height,
-                                     .width = e->width,
-                                     .precision = e->o->precision,
-                                     .seconds = seconds};
-    e->code = sm_eval_outcome_print(&outcome);
-    sm_eval_outcome_keep(&outcome);
+    status = e->leads ? cmd_eval_lead(e, instance, err) : sm_evaluator_serve(e->evaluator, err);
+    status = cmd_eval_part(e, status, err);
   }
   if (own.plugin) sm_instance_free(&own);
   return status;
@@ -216,13 +279,10 @@ static const char *cmd_eval_folder(const evaluating *e, int split) {
   return sm_path_join(e->cli->arena, o->out, splits[split]);
 }
 
-static sm_status cmd_eval_features(evaluating *e, sm_error *err) {
+static sm_status cmd_eval_write(evaluating *e, sm_error *err) {
   const struct eval_options *o = e->o;
-  int needed = o->split == SPLIT_TRAIN  ? SM_NETWORK_TRAIN
-               : o->split == SPLIT_TEST ? SM_NETWORK_TEST
-                                        : SM_NETWORK_TRAIN | SM_NETWORK_TEST;
-  sm_pool_mode pool = o->pool ? (sm_pool_mode)(o->pool - 1) : SM_POOL_CLS;
-  sm_status status = cmd_eval_open_evaluator(e, NULL, needed, err);
+  const sm_pool_mode pool = o->pool ? (sm_pool_mode)(o->pool - 1) : SM_POOL_CLS;
+  sm_status status = SM_OK;
   for (int split = SPLIT_TRAIN; !status && split <= SPLIT_TEST; split++) {
     const char *folder = cmd_eval_folder(e, split);
     if (!folder && o->split != SPLIT_ALL) continue;
@@ -234,6 +294,16 @@ static sm_status cmd_eval_features(evaluating *e, sm_error *err) {
     if (!status) e->code = cmd_eval_say_features(e->cli, folder, splits[split], &r);
   }
   return status;
+}
+
+static sm_status cmd_eval_features(evaluating *e, sm_error *err) {
+  const int split = e->o->split, needed = split == SPLIT_TRAIN  ? SM_NETWORK_TRAIN
+                                          : split == SPLIT_TEST ? SM_NETWORK_TEST
+                                                                : SM_NETWORK_TRAIN | SM_NETWORK_TEST;
+  sm_status status = cmd_eval_meet(e, cmd_eval_open_evaluator(e, NULL, needed, err), err);
+  if (status) return status;
+  status = e->leads ? cmd_eval_write(e, err) : sm_evaluator_serve(e->evaluator, err);
+  return cmd_eval_part(e, status, err);
 }
 
 static void cmd_eval_move(char **argv, int from, int to) {
@@ -253,28 +323,40 @@ static bool cmd_eval_sort(int argc, char **argv) {
   return place > 2;
 }
 
+/* What may be written over is rank 0's to look at. */
+static sm_status cmd_eval_open(evaluating *e, bool only_features, char **argv, sm_error *err) {
+  sm_status status = SM_OK;
+  for (int split = SPLIT_TRAIN; only_features && e->leads && split <= SPLIT_TEST && !status; split++) {
+    const char *folder = cmd_eval_folder(e, split);
+    if (folder) status = sm_cli_may_write_into(e->cli, folder, sm_features_files, e->o->force, err);
+  }
+  if (!status) status = sm_cli_network(e->cli, &e->o->network, argv[2], &e->network, err);
+  return sm_ranks_agree(e->ranks, status, err);
+}
+
+static int cmd_eval_by(sm_cli *cli, int argc, char **argv, sm_ranks *ranks) {
+  evaluating e = {.cli = cli, .o = cli->options, .ranks = ranks, .leads = sm_ranks_rank(ranks) == 0};
+  const bool only_features = !strcmp(argv[1], "features");
+  sm_error err = {0};
+  cli->quiet |= !e.leads;
+  sm_progress_begin(&e.progress, cli->quiet);
+  sm_status status = cmd_eval_open(&e, only_features, argv, &err);
+  if (!status) status = only_features ? cmd_eval_features(&e, &err) : cmd_eval_evaluate(&e, argc, argv, &err);
+  cmd_eval_close_all(&e);
+  if (status && !err.code) sm_fail(&err, status, "the evaluation failed and does not say why");
+  return status ? sm_cli_fail_by_ranks(ranks, &err) : e.code;
+}
+
 static int cmd_eval_run(sm_cli *cli, int argc, char **argv) {
   const struct eval_options *o = cli->options;
   if (!cmd_eval_sort(argc, argv))
     return sm_cli_usage(cli, "give an evaluation and a network: a run folder, a checkpoint, or weights");
-  evaluating e = {.cli = cli, .o = o};
-  sm_error err = {0};
-  bool only_features = !strcmp(argv[1], "features");
+  const bool only_features = !strcmp(argv[1], "features");
   if (only_features && !o->out)
     return sm_cli_usage(cli, "features need a folder to be written to: --out FOLDER");
   if (only_features && argc > 3) return sm_cli_usage(cli, "features take no KEY=VALUE");
-  sm_signals_install();
-  sm_progress_begin(&e.progress, cli->quiet);
-  sm_status status = SM_OK;
-  for (int split = SPLIT_TRAIN; only_features && split <= SPLIT_TEST && !status; split++) {
-    const char *folder = cmd_eval_folder(&e, split);
-    if (folder) status = sm_cli_may_write_into(cli, folder, sm_features_files, o->force, &err);
-  }
-  if (!status) status = sm_cli_network(cli, &o->network, argv[2], &e.network, &err);
-  if (!status) status = only_features ? cmd_eval_features(&e, &err) : cmd_eval_evaluate(&e, argc, argv, &err);
-  cmd_eval_close_all(&e);
-  if (status && !err.code) sm_fail(&err, status, "the evaluation failed and does not say why");
-  return status ? sm_cli_fail(&err) : e.code;
+  return sm_cli_by_ranks(cli, argc, argv, o->mpi, (sm_ranks_options){.patience = o->patience, .stop = sm_signals_stop},
+                         cmd_eval_by);
 }
 
 const sm_command sm_command_eval = {
@@ -290,7 +372,8 @@ const sm_command sm_command_eval = {
         "what `smalti export` writes, or any safetensors file with timm's names (say --backbone). "
         "With --net init or --net pixels it may also be a recipe.\n\n"
         "Pictures are the recipe's, or folders with one sub-folder per class (--train, --test). "
-        "Results of a run are also appended to evaluations.jsonl in its folder.",
+        "Results of a run are also appended to evaluations.jsonl in its folder.\n\n"
+        "Started by an MPI launcher (mpirun -n 4 smalti eval …), the processes share the work, to the same figures as one process.",
     .min_args = 2,
     .max_args = -1,
     .options = options,

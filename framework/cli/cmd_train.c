@@ -23,8 +23,7 @@ static const sm_option options[] = {
     SM_INT(struct train_options, stop_after, "stop_after", "0", 0, 1000000000, "steps",
            "save and stop after so many steps of this session; 0: at the end"),
     SM_MPI_OPTION(struct train_options),
-    SM_FLOAT(struct train_options, patience, "patience", "600", 0, 1000000, "s",
-              "a rank that does not answer for so long, while all compute a step, counts as lost; 0: never"),
+    SM_PATIENCE_OPTION(struct train_options),
 };
 
 static int cmd_train_print_json(const sm_train_summary *s) {

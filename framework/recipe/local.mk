@@ -1,4 +1,5 @@
 libsmalti_la_SOURCES += \
+  framework/recipe/alike.c framework/recipe/alike.h \
   framework/recipe/ask.h \
   framework/recipe/effects.c \
   framework/recipe/fit_blame.c framework/recipe/fit.c framework/recipe/fit.h \

@@ -1,12 +1,11 @@
 /* framework/train/share.c — see share.h. Owns nothing. */
 #include "share.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "framework/base/cpu.h"
+#include "framework/recipe/alike.h"
 #include "framework/recipe/recipe_private.h"
-#include "framework/tensor/kernels.h"
 
 /* ---- can it be shared ---------------------------------------------------------------------------------- */
 
@@ -79,7 +78,7 @@ sm_status sm_share_check(const sm_trainable *t, const sm_recipe *r, sm_error *er
 int sm_share_threads(const sm_recipe *r, const sm_ranks *ranks, int asked) {
   const int here = sm_ranks_here(ranks), threads = sm_recipe_threads(r, asked);
   const sm_cpus cpus = sm_cpu_look();
-  if (asked || r->train.threads || here < 2) return threads;
+  if (asked || (r && r->train.threads) || here < 2) return threads;
   if (threads * here <= cpus.machine) return threads; /* the launcher has given each its own */
   return threads / here > 0 ? threads / here : 1;
 }
@@ -139,60 +138,20 @@ static sm_status share_run_state(sm_session *s, sm_error *err) {
 /* ---- the same everywhere ------------------------------------------------------------------------------- */
 
 /* What must be alike. */
-typedef struct likeness {
-  char version[64], kernels[64], core[64], recipe[24], data[24], frozen[24], plugins[24];
-} likeness;
-
-typedef struct share_kind { /* one thing of it, and how to make it so */
-  size_t at;
-  const char *what, *hint;
-} share_kind;
-
-static sm_status share_look(const sm_session *s, likeness *l, sm_error *err) {
+static sm_status share_likeness(const sm_session *s, sm_error *err) {
   const char *isa = sm_graph_isa(s->trainable->graph);
-  uint64_t frozen = 0, plugins;
+  uint64_t frozen = 0, plugins = 0;
   sm_status status = sm_identity_of_plugins(s->recipe, &plugins, err);
   for (int i = 0; i < s->recipe->tokenizers; i++) frozen = frozen * 31 + sm_distil_frozen_hash(s->trainable, i);
-  memset(l, 0, sizeof *l);
-  snprintf(l->version, sizeof l->version, "%s", sm_version());
-  snprintf(l->kernels, sizeof l->kernels, "%s", isa);
-  sm_products_text(isa, l->core, sizeof l->core);
-  snprintf(l->recipe, sizeof l->recipe, "%016" PRIx64, sm_recipe_hash(s->recipe));
-  snprintf(l->data, sizeof l->data, "%016" PRIx64, s->train.ops->hash(s->train.self));
-  snprintf(l->frozen, sizeof l->frozen, "%016" PRIx64, frozen);
-  snprintf(l->plugins, sizeof l->plugins, "%016" PRIx64, status ? 0 : plugins);
-  return status;
-}
-
-static sm_status share_likeness(const sm_session *s, sm_error *err) {
-  static const share_kind kind[] = {
-      {offsetof(likeness, version), "is smalti", "install the same smalti on all machines"},
-      {offsetof(likeness, kernels), "computes with",
-       "give all ranks the same kernels, which the oldest processor has: --isa avx2, say, or baseline"},
-      {offsetof(likeness, core), "has OpenBLAS compute as on",
-       "give all ranks that of the oldest processor, in their environment: OPENBLAS_CORETYPE=Haswell, say"},
-      {offsetof(likeness, recipe), "has a recipe with the hash",
-       "let all machines read the same recipe, and give all ranks the same words"},
-      {offsetof(likeness, data), "has a data set with the hash",
-       "let all machines see the same pictures, under the same names"},
-      {offsetof(likeness, frozen), "has frozen weights with the hash",
-       "let all machines see the same files of weights"},
-      {offsetof(likeness, plugins), "has plugins with the hash", "install the same plugins on all machines"}};
-  sm_ranks *ranks = s->options->ranks;
-  likeness own, first;
-  sm_status status = sm_ranks_agree(ranks, share_look(s, &own, err), err);
-  first = own;
-  if (!status) status = sm_ranks_broadcast(ranks, 0, &first, sizeof first, err);
-  if (status) return status;
-  for (size_t i = 0; !status && i < sizeof kind / sizeof *kind; i++) {
-    const char *mine = (const char *)&own + kind[i].at, *wanted = (const char *)&first + kind[i].at;
-    if (!strcmp(mine, wanted)) continue;
-    char name[128];
-    sm_fail(err, SM_EINVAL, "it %s %s, but %s %s", kind[i].what, mine,
-            sm_ranks_name(ranks, 0, name, sizeof name), wanted);
-    status = sm_hint(err, "%s", kind[i].hint);
-  }
-  return sm_ranks_agree(ranks, status, err);
+  sm_likeness like = {0};
+  sm_like_program(&like, isa);
+  sm_like_hash(&like, "has a recipe with the hash", "let all machines read the same recipe, and give all ranks the same words",
+               sm_recipe_hash(s->recipe));
+  sm_like_hash(&like, "has a data set with the hash", "let all machines see the same pictures, under the same names",
+               s->train.ops->hash(s->train.self));
+  sm_like_hash(&like, "has frozen weights with the hash", "let all machines see the same files of weights", frozen);
+  sm_like_hash(&like, "has plugins with the hash", "install the same plugins on all machines", plugins);
+  return sm_alike(s->options->ranks, &like, status, err);
 }
 
 sm_status sm_share_state(sm_session *s, sm_error *err) {

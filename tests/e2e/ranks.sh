@@ -69,6 +69,36 @@ has json/tiny/environment.json '"ranks":2'
 has json/tiny/timing.jsonl '"rank_wait":'
 [ -z "$(left_over json/tiny)" ] || fail "left over: $(left_over json/tiny)"
 
+# ---- eval ------------------------------------------------------------------------------------------------------
+# the figures and files of one process; rank 0 alone speaks and writes
+figures() { sed 's/"seconds":[^,}]*//g' "$1"; }
+asked() { # NAME RANKS MAKE ARGUMENTS: of the run "ibot", by one process and by ranks
+  local name=$1 n=$2 make=$3
+  shift 3
+  exits 0 smalti --json eval "$@"
+  figures out >"$name.one"
+  exits 0 by "$make" "$n" smalti --json eval "$@" --threads 1
+  has err "shared by    $n ranks × 1 thread"
+  figures out >"$name.many"
+  [ "$(wc -l <out)" -eq 1 ] || fail "not one line: $(cat out)"
+  equal "$name.one" "$name.many"
+}
+for make in "${makes[@]}"; do
+  asked knn 2 "$make" knn one/ibot k=3
+  asked tuned 3 "$make" finetune one/ibot preset=short epochs=2 batch_size=16 micro_batch=2 pieces=4
+  exits 0 smalti eval features one/ibot --out features --split all --force
+  exits 0 by "$make" 3 smalti eval features one/ibot --out "features-$make" --split all
+  for i in train test; do
+    for f in features.npy labels.npy names.txt classes.txt features.json; do equal "features/$i/$f" "features-$make/$i/$f"; done
+  done
+done
+exits 65 by "$make" 2 sh -c '[ ${PMI_RANK-$OMPI_COMM_WORLD_RANK} = 0 ] || set -- --net init; exec smalti eval knn one/ibot "$@"' sh
+has err "rank 1 ($host): it has weights with the hash "
+exits 65 by "$make" 2 smalti eval knn one/ibot k=none
+[ "$(grep -c '^smalti: ' err)" -eq 1 ] || fail "not said once: $(cat err)"
+exits 66 by "$make" 2 smalti eval knn nowhere
+[ "$(grep -c '^smalti: ' err)" -eq 1 ] || fail "not said once: $(cat err)"
+
 # ---- stopping and going on ------------------------------------------------------------------------------------
 # with another number of ranks each time, and of another make
 last=${makes[-1]}
