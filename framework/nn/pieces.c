@@ -10,7 +10,7 @@ enum { BLOCK = 512 }; /* numbers of a tensor handled at once */
 /* Seconds between questions to messages, at least: while computing, and while sleeping, when there may be many
  * ranks on few processors. */
 #define ASK_EVERY 1e-4
-#define ASK_ASLEEP 5e-3
+#define ASK_ASLEEP 1e-3
 
 typedef struct pieces_sum {
   double *host; /* NULL: a tensor's */
@@ -311,8 +311,8 @@ sm_status sm_pieces_reduce(sm_pieces *p, sm_status status, sm_error *err) {
   return pieces_reduce_numbers(p, err);
 }
 
-int64_t sm_pieces_sent(const sm_pieces *p, const sm_ranks_part *part, int64_t *exchanges) {
-  return sm_ranks_sum_sent(p->tree, part->n, sm_dtype_size(sm_set_real(p->c.set)), exchanges);
+sm_sum_cost sm_pieces_cost(const sm_pieces *p, const sm_ranks_part *part) {
+  return sm_ranks_sum_cost(p->tree, part->n, sm_dtype_size(sm_set_real(p->c.set)));
 }
 
 /* ---- as if ----------------------------------------------------------------------------------------------- */

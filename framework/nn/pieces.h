@@ -66,8 +66,7 @@ sm_status sm_pieces_reduce(sm_pieces *, sm_status, sm_error *);
 /* Of the gradients, in the order of getting ready, and when each does, as a part of the time of a micro-batch,
  * by multiply-adds. Their number. */
 int sm_pieces_parts(const sm_pieces *, const sm_ranks_part **, double *when);
-/* What rank 0 sends for a part, by calculation: bytes, and in how many exchanges. */
-int64_t sm_pieces_sent(const sm_pieces *, const sm_ranks_part *, int64_t *exchanges);
+sm_sum_cost sm_pieces_cost(const sm_pieces *, const sm_ranks_part *); /* of the sum of a part */
 #define SM_PIECES_PARTS 16 /* at most: messages are to be few, and the last, which nothing hides, short */
 /* For a rehearsal: a micro-batch that takes so many seconds, in which nothing is computed; of the last one,
  * parts of the gradients are sent when they would be ready. */

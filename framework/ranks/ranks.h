@@ -112,7 +112,7 @@ typedef struct sm_ranks_part {
   int64_t first, n;
 } sm_ranks_part;
 /* Sum n elements over all ranks. Of 2^k ranks each sends and receives twice (1 - 1 / ranks) of them; of other numbers
- * of ranks, whose runs of leaves are several nodes, more (sm_ranks_sum_sent). */
+ * of ranks, whose runs of leaves are several nodes, more (sm_ranks_sum_cost). */
 sm_status sm_ranks_sum(sm_ranks *, const sm_ranks_tree *, const sm_ranks_values *, int64_t n, sm_error *);
 /* The same of parts of the elements, in their order, each sent as soon as it is there, while the caller computes the
  * rest. begin: borrows all that it is given, but copies *values. ready: the first `parts` are there, and the sum's
@@ -124,7 +124,12 @@ void sm_ranks_sum_ready(sm_ranks *, int parts);
 void sm_ranks_sum_go_on(sm_ranks *);
 sm_status sm_ranks_sum_end(sm_ranks *, sm_error *);
 size_t sm_ranks_sum_bytes(int leaves, int ranks); /* that it takes beside the values */
-/* What such a sum of n elements sends, by calculation: from rank 0, in bytes, and in how many exchanges. */
-int64_t sm_ranks_sum_sent(const sm_ranks_tree *, int64_t n, size_t size, int64_t *exchanges);
+/* What such a sum of n elements costs, by calculation. */
+typedef struct sm_sum_cost {
+  int64_t sent, exchanges; /* of rank 0: bytes */
+  int64_t carried;         /* bytes that the link of the busiest rank carries in one direction, one exchange after the
+                              other, in each of which it counts the longer of the two messages */
+} sm_sum_cost;
+sm_sum_cost sm_ranks_sum_cost(const sm_ranks_tree *, int64_t n, size_t size);
 
 #endif

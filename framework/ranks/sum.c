@@ -91,6 +91,6 @@ sm_status sm_ranks_sum(sm_ranks *r, const sm_ranks_tree *tree, const sm_ranks_va
   return sm_ranks_sum_end(r, err);
 }
 
-int64_t sm_ranks_sum_sent(const sm_ranks_tree *tree, int64_t n, size_t size, int64_t *exchanges) {
-  return sum_way(tree->ranks)->sent(tree, n, size, exchanges);
+sm_sum_cost sm_ranks_sum_cost(const sm_ranks_tree *tree, int64_t n, size_t size) {
+  return sum_way(tree->ranks)->cost(tree, n, size);
 }

@@ -72,17 +72,17 @@ static void halves_arrived(sm_summing *s) {
   s->u.halves.take.first += n;
 }
 
-static int64_t halves_sent(const sm_ranks_tree *tree, int64_t n, size_t size, int64_t *exchanges) {
+static sm_sum_cost halves_cost(const sm_ranks_tree *tree, int64_t n, size_t size) {
   const int64_t most = SM_MESSAGES_BLOCK / (int64_t)size;
-  int64_t sent = 0;
-  *exchanges = 0;
+  sm_sum_cost c = {0};
   for (int level = 0; 1 << level < tree->ranks; level++) { /* rank 0 gives the upper half, and later the lower one */
     const int64_t low = n / 2, high = n - low;
-    sent += n;
-    *exchanges += 2 * ((high + most - 1) / most);
+    c.sent += n * (int64_t)size;
+    c.exchanges += 2 * ((high + most - 1) / most);
     n = low;
   }
-  return sent * (int64_t)size;
+  c.carried = c.sent;
+  return c;
 }
 
-const sm_sum_way sm_sum_halves = {halves_enter, halves_next, halves_arrived, halves_sent};
+const sm_sum_way sm_sum_halves = {halves_enter, halves_next, halves_arrived, halves_cost};

@@ -117,18 +117,30 @@ static void slices_arrived(sm_summing *s) { s->u.slices.over = !slices_advance(s
 
 static int64_t slices_in(int64_t n, int64_t most) { return (n + most - 1) / most; }
 
-static int64_t slices_sent(const sm_ranks_tree *tree, int64_t n, size_t size, int64_t *exchanges) {
-  const int64_t gathered = (int64_t)(tree->place / size), most = SM_MESSAGES_BLOCK / (int64_t)size, first = n / tree->ranks,
-                longest = slices_in(n, tree->ranks);
-  int64_t sent = 0;
-  *exchanges = 0;
-  for (int peer = 1; peer < tree->ranks; peer++) {
-    const int own = tree->before[1], theirs = tree->before[peer + 1] - tree->before[peer];
-    const int64_t slice = n * (peer + 1) / tree->ranks - n * peer / tree->ranks;
-    *exchanges += slices_in(longest, gathered) * (own > theirs ? own : theirs) + slices_in(longest, most);
-    sent += own * slice + first;
+/* Of a rank: what it sends, what goes one way while it sends or receives, and in how many exchanges. */
+static sm_sum_cost slices_cost_of(const sm_ranks_tree *tree, int rank, int64_t n, size_t size) {
+  const int ranks = tree->ranks, own = tree->before[rank + 1] - tree->before[rank];
+  const int64_t gathered = (int64_t)(tree->place / size), most = SM_MESSAGES_BLOCK / (int64_t)size,
+                slice = n * (rank + 1) / ranks - n * rank / ranks, longest = slices_in(n, ranks);
+  sm_sum_cost c = {0};
+  for (int peer = 0; peer < ranks; peer++) {
+    const int nodes = tree->before[peer + 1] - tree->before[peer], turns = own > nodes ? own : nodes;
+    const int64_t theirs = n * (peer + 1) / ranks - n * peer / ranks;
+    if (peer == rank) continue;
+    c.exchanges += slices_in(longest, gathered) * turns + slices_in(longest, most);
+    c.sent += (own * theirs + slice) * (int64_t)size;
+    c.carried += (turns + 1) * longest * (int64_t)size;
   }
-  return sent * (int64_t)size;
+  return c;
 }
 
-const sm_sum_way sm_sum_slices = {slices_enter, slices_next, slices_arrived, slices_sent};
+static sm_sum_cost slices_cost(const sm_ranks_tree *tree, int64_t n, size_t size) {
+  sm_sum_cost c = slices_cost_of(tree, 0, n, size);
+  for (int rank = 1; rank < tree->ranks; rank++) {
+    const int64_t carried = slices_cost_of(tree, rank, n, size).carried;
+    if (carried > c.carried) c.carried = carried;
+  }
+  return c;
+}
+
+const sm_sum_way sm_sum_slices = {slices_enter, slices_next, slices_arrived, slices_cost};

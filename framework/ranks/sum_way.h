@@ -44,8 +44,7 @@ typedef struct sm_sum_way {
   void (*enter)(sm_summing *);  /* the part is another one */
   bool (*next)(sm_summing *);   /* `now` is the next exchange; false: there is none any more */
   void (*arrived)(sm_summing *); /* `now` has ended */
-  /* What rank 0 sends for n elements, and in how many exchanges. */
-  int64_t (*sent)(const sm_ranks_tree *, int64_t n, size_t size, int64_t *exchanges);
+  sm_sum_cost (*cost)(const sm_ranks_tree *, int64_t n, size_t size);
 } sm_sum_way;
 
 extern const sm_sum_way sm_sum_halves, sm_sum_slices;

@@ -99,12 +99,11 @@ static void rehearse_model(sm_trainable *t, sm_rehearsal *r) {
   const int parts = sm_pieces_parts(t->pieces, &part, when);
   r->compute = rehearse_longest(c) / r->rate;
   for (int i = 0; i < parts; i++) {
-    int64_t exchanges;
-    const int64_t sent = sm_pieces_sent(t->pieces, &part[i], &exchanges);
+    const sm_sum_cost cost = sm_pieces_cost(t->pieces, &part[i]);
     const double ready = r->compute - (1 - when[i]) * sm_trainable_last(t) / r->rate;
-    r->model.sent += sent;
-    r->model.exchanges += exchanges;
-    if (meter) sent_at = fmax(sent_at, ready) + (double)sent / meter->rate;
+    r->model.sent += cost.sent;
+    r->model.exchanges += cost.exchanges;
+    if (meter) sent_at = fmax(sent_at, ready) + (double)cost.carried / meter->rate;
   }
   r->model.step = meter && meter->rate > 0 ? fmax(r->compute, sent_at) : NAN;
   r->sets = sm_trainable_piece_bytes(t, r->ranks);

@@ -175,32 +175,37 @@ static void a_rank_lost_behind_is_named_by_the_next_word(void **state) {
   for (int r = 0; r < 2; r++) numbers_free(&own[r]);
 }
 
-static int64_t sum_sends(int leaves, int ranks, int64_t n, int64_t *exchanges) {
+static sm_sum_cost cost_of(int leaves, int ranks, int64_t n) {
   sm_ranks_tree *tree = NULL;
   sm_error err = {0};
   must(sm_ranks_tree_new(leaves, ranks, &tree, &err), &err);
-  const int64_t sent = sm_ranks_sum_sent(tree, n, sizeof(float), exchanges);
+  const sm_sum_cost cost = sm_ranks_sum_cost(tree, n, sizeof(float));
   sm_ranks_tree_free(tree);
-  return sent;
+  return cost;
 }
 
 /* What a sum sends is known before: of equal parts each of 2^k ranks sends 2 · (1 - 1 / ranks) of all. */
 static void what_a_sum_sends(void **state) {
-  int64_t exchanges;
   (void)state;
   for (int ranks = 1; ranks <= 64; ranks *= 2) {
-    assert_int_equal(sum_sends(64, ranks, 1024, &exchanges), 2 * (ranks - 1) * 1024 * 4 / ranks);
+    const sm_sum_cost c = cost_of(64, ranks, 1024);
+    assert_true(c.sent == 2 * (ranks - 1) * 1024 * 4 / ranks && c.carried == c.sent);
     int levels = 0;
     while (1 << levels < ranks) levels++;
-    assert_int_equal(exchanges, 2 * levels); /* each half in one block */
+    assert_int_equal(c.exchanges, 2 * levels); /* each half in one block */
   }
-  assert_int_equal(sum_sends(2, 2, 2200003, &exchanges), 2200003 * 4);
-  assert_int_equal(exchanges, 2 * 2); /* halves of 4.4 MB, blocks of 4 MiB */
-  /* of 3 ranks and 8 leaves rank 0 has one node, the others two */
-  assert_int_equal(sum_sends(8, 3, 3000, &exchanges), 2 * (1000 + 1000) * 4);
-  assert_int_equal(exchanges, 2 * 2 + 2);
-  /* of 16 leaves rank 0 has 5: one node of 4, and one */
-  assert_int_equal(sum_sends(16, 3, 3000, &exchanges), 2 * (2 * 1000 + 1000) * 4);
+  sm_sum_cost c = cost_of(2, 2, 2200003);
+  assert_int_equal(c.sent, 2200003 * 4);
+  assert_int_equal(c.exchanges, 2 * 2); /* halves of 4.4 MB, blocks of 4 MiB */
+  /* of 3 ranks and 8 leaves rank 0 has one node, the others two: with each of these it gives one slice while it takes
+   * two, and later gives its sums */
+  c = cost_of(8, 3, 3000);
+  assert_int_equal(c.sent, 2 * (1000 + 1000) * 4);
+  assert_int_equal(c.exchanges, 2 * (2 + 1));
+  assert_int_equal(c.carried, 2 * (2000 + 1000) * 4);
+  /* of 16 leaves it has 5: a node of 4 and one of 1 */
+  c = cost_of(16, 3, 3000);
+  assert_int_equal(c.sent, 2 * (2 * 1000 + 1000) * 4);
 }
 
 /* As rank 0's messages are counted. */
@@ -210,9 +215,8 @@ static void sum_metered(sm_ranks *ranks, void *ctx) {
   sm_meter meter = {0};
   ranks->messages = sm_meter_over(&meter, messages);
   sum(ranks, own);
-  int64_t exchanges;
-  const int64_t sent = sm_ranks_sum_sent(own->tree, own->n, sizeof(float), &exchanges);
-  if (!sm_ranks_rank(ranks)) assert_true(meter.sent == sent && meter.exchanges == exchanges);
+  const sm_sum_cost cost = sm_ranks_sum_cost(own->tree, own->n, sizeof(float));
+  if (!sm_ranks_rank(ranks)) assert_true(meter.sent == cost.sent && meter.exchanges == cost.exchanges);
   ranks->messages = messages;
 }
 
