@@ -76,9 +76,10 @@ check_PROGRAMS += tests/unit/test_evaluation
 tests_unit_test_evaluation_SOURCES = tests/unit/test_evaluation.c tests/unit/eval_bench.c tests/unit/eval_bench.h tests/unit/pools.h
 EXTRA_tests_unit_test_evaluation_DEPENDENCIES = tests/plugins/evaluations/nearest_mean.la
 
-check_PROGRAMS += tests/unit/test_share tests/unit/test_share_tuning tests/unit/test_forecast
+check_PROGRAMS += tests/unit/test_share tests/unit/test_share_rows tests/unit/test_share_tuning tests/unit/test_forecast
 tests_unit_test_forecast_SOURCES = tests/unit/test_forecast.c
 tests_unit_test_share_SOURCES = tests/unit/test_share.c tests/unit/hub.h tests/unit/eval_bench.c tests/unit/eval_bench.h
+tests_unit_test_share_rows_SOURCES = tests/unit/test_share_rows.c tests/unit/hub.h tests/unit/eval_bench.c tests/unit/eval_bench.h
 tests_unit_test_share_tuning_SOURCES = tests/unit/test_share_tuning.c tests/unit/hub.h tests/unit/eval_bench.c tests/unit/eval_bench.h
 
 check_PROGRAMS += tests/unit/test_measures

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "framework/eval/classify.h"
+
 int eval_stop_after, eval_asked;
 static bool stop(void) { return ++eval_asked == eval_stop_after; }
 
@@ -159,4 +161,12 @@ double eval_figure(const sm_eval_result *r, const char *name) {
     if (!strcmp(r->figure[i].name, name)) return r->figure[i].value;
   fail_msg("no figure %s", name);
   return 0;
+}
+
+bool eval_bench_apart(void) {
+  sm_error err = {0};
+  sm_pool *pool = sm_pool_new(1, &err);
+  const bool apart = sm_products_apart(pool);
+  sm_pool_free(pool);
+  return apart;
 }

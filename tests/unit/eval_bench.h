@@ -41,5 +41,7 @@ sm_evaluator *eval_bench_at(const eval_bench *, int height, int width);
 /* Run a plugin. */
 sm_status eval_bench_run(eval_bench *, const char *plugin, const char *yaml, sm_eval_result *, sm_error *);
 double eval_figure(const sm_eval_result *, const char *name);
+/* Where OpenBLAS multiplies, rank 0 does alone what rests on products that do not know of each other: false. */
+bool eval_bench_apart(void);
 
 #endif
