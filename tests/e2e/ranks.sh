@@ -42,6 +42,12 @@ alike "2 3 4" ibot "${cut[@]}"
 alike "3 4" odd train.pieces=4 train.batch_size=11 train.micro_batch=2 data.views.masked=all train.clip=global train.precision=bf16
 alike 5 five train.pieces=8 train.batch_size=9 # runs of one and two pieces, and ranks with two nodes of the tree
 alike 2 late train.pieces=4 train.batch_size=6 masker='{attention: {mode: hint, ratio: [0, 0.5], hint: 0.3}}'
+alike 3 dino train.pieces=4 losses.mim='!delete' masker='{random: {ratio: 0.5}}' backbone.vit.depth=2 \
+  optimizer='{lars: {lr: {from: 0.1, to: 0.001, warmup: 1}}}'
+alike 2 hard train.pieces=2 tokenizer.online_ema.labels=hard tokenizer.online_ema.view_labels=hard data.views.local.count=0 \
+  data.views.masked=one optimizer='{sgd: {lr: {from: 0.1, to: 0.001, warmup: 1}}}'
+alike 4 separate train.pieces=4 train.batch_size=7 data.views.local.count=3 head.projection.sharing=separate \
+  losses.mim.mim.normalize=patch
 # rates of a linear probe are shared out; of two rates, some of four ranks have none
 alike "2 3 4" probe "${cut[@]}" train.evaluate_every=0 \
   'evaluate={all: {linear: {epochs: 20, batch_size: 16}}, two: {linear: {epochs: 20, batch_size: 16, lr: [0.1, 1]}},
