@@ -3,6 +3,7 @@
 modules=$build/framework/ranks/.libs
 export SMALTI_MPI_PATH=$modules
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_plm_rsh_agent=sh # as containers are: root, no ssh
+export UCX_LOG_LEVEL=fatal # of MPICH: without /sys it complains on standard output
 export ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" # the libraries of MPI keep what they allocate
 
 # the makes of MPI that are here; without any the test is passed over
