@@ -12,8 +12,8 @@ set -euo pipefail
 
 packages=(gcc libc6-dev make autoconf automake libtool pkg-config
   libyaml-dev libopenblas-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libcjson-dev libcmocka-dev)
-# What tests start ranks with; smalti itself does without.
-mpi_packages=(libopenmpi-dev openmpi-bin libmpich-dev mpich)
+# What tests start ranks with, draw clips with, and speak a language by; smalti itself does without.
+test_packages=(libopenmpi-dev openmpi-bin libmpich-dev mpich python3 locales)
 
 say() { printf '==> %s\n' "$*"; }
 
@@ -169,7 +169,7 @@ case ${1:-} in
     ;;
 esac
 jobs=${SMALTI_JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}
-[ "$1" != check ] || packages+=("${mpi_packages[@]}")
+[ "$1" != check ] || packages+=("${test_packages[@]}")
 enter_tree
 setup
 case $1 in
