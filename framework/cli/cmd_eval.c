@@ -117,10 +117,8 @@ static sm_status cmd_eval_open_evaluator(evaluating *e, const sm_instance *insta
 /* ---- several ranks ------------------------------------------------------------------------------------- */
 
 static uint64_t cmd_eval_weights(const sm_network *network) {
-  sm_set *set = sm_network_set(network);
-  uint64_t hash = 0;
-  for (int row = 0; set && row < sm_set_rows(set); row++) hash = sm_set_row_hash(set, row, SM_VALUES, hash);
-  return hash;
+  const sm_set *set = sm_network_set(network);
+  return set ? sm_set_hash(set, SM_VALUES) : 0;
 }
 
 static uint64_t cmd_eval_data(const evaluating *e, bool test) {

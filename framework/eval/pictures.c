@@ -235,7 +235,7 @@ static sm_status pictures_open_crops(sm_pictures *p, const sm_evaluator_config *
   const sm_view_recipe view = pictures_view(c, r);
   const int batch = p->subset.n < r->batch ? (int)p->subset.n : r->batch, ranks = sm_ranks_size(by.ranks),
             groups = by.in_turn ? ranks : by.groups > 1 ? by.groups : 1, pieces = by.in_turn ? ranks : by.pieces > 1 ? by.pieces : 1,
-            each = groups / pieces, turns = (pieces + ranks - 1) / ranks * each;
+            each = groups / pieces, turns = sm_ranks_longest(pieces, ranks) * each;
   p->batch = batch, p->step = batch * groups;
   p->each = r->epoch_batches ? r->epoch_batches : batch > 0 ? p->subset.n / batch : 0;
   p->steps = (p->each + groups - 1) / groups;

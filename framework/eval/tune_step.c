@@ -39,7 +39,7 @@ sm_status sm_tune_step_new(const sm_eval_context *x, const sm_finetune_config *c
   const int pieces = tune_step_pieces(c), each = (int)(t->groups / pieces);
   t->first = (int64_t)sm_pieces_first(pieces, ranks, 0) * each;
   t->own = (int64_t)sm_pieces_own(pieces, ranks) * each;
-  t->turns = (int64_t)((pieces + sm_ranks_size(ranks) - 1) / sm_ranks_size(ranks)) * each;
+  t->turns = (int64_t)sm_ranks_longest(pieces, sm_ranks_size(ranks)) * each;
   t->batch = t->groups * c->group;
   sm_status status = sm_tune_net_new(x, c, classes, ranks, &t->net, err);
   if (status) return status;

@@ -71,6 +71,7 @@ sm_tensor *sm_set_tensor(sm_set *, sm_graph *, int row);
 bool sm_set_used(const sm_set *, const sm_graph *, int row); /* some node of the graph may read it */
 /* Of its bytes, going on from hash. */
 uint64_t sm_set_row_hash(const sm_set *, int row, sm_buffer, uint64_t hash);
+uint64_t sm_set_hash(const sm_set *, sm_buffer); /* of all rows */
 /* Copy values by name: each row of `to` that is not an alias takes from the row that `from` knows by that
  * name (aliases of `from` resolved), if shapes and element types agree. The number of rows copied. */
 int sm_set_copy(sm_set *to, sm_set *from);

@@ -49,12 +49,8 @@ int sm_pieces_own(int pieces, const sm_ranks *ranks) {
   return sm_pieces_first(pieces, ranks, 1) - sm_pieces_first(pieces, ranks, 0);
 }
 
-/* Put a node on the stack, joined with those that are siblings; how many it holds then. */
-static int pieces_push(sm_ranks_node *stack, int held, sm_ranks_node node) {
-  for (; held && sm_ranks_siblings(stack[held - 1], node); held--)
-    node = (sm_ranks_node){stack[held - 1].first, node.level + 1};
-  stack[held] = node;
-  return held + 1;
+int sm_pieces_place(int pictures, int pieces, const sm_ranks *ranks, int after) {
+  return sm_piece_first(pictures, pieces > 1 ? pieces : 1, sm_pieces_first(pieces, ranks, after));
 }
 
 /* How many sums are put aside at once, of the pieces of one rank: the last one's are not. */
@@ -62,7 +58,7 @@ static int pieces_most(int first, int end) {
   sm_ranks_node stack[SM_RANKS_NODES];
   int most = 0;
   for (int piece = first, held = 0; piece + 1 < end; piece++) {
-    held = pieces_push(stack, held, (sm_ranks_node){piece, 0});
+    held = sm_ranks_push(stack, held, (sm_ranks_node){piece, 0});
     if (held > most) most = held;
   }
   return most;
@@ -209,7 +205,7 @@ void sm_pieces_end(sm_pieces *p, int piece) {
   size_t size;
   sm_gradients_run(p->c.set, &n, &size);
   if (piece == 0) p->held = 0;
-  const int held = pieces_push(p->node, p->held, (sm_ranks_node){p->first + piece, 0});
+  const int held = sm_ranks_push(p->node, p->held, (sm_ranks_node){p->first + piece, 0});
   for (int i = p->held; i >= held; i--) {
     pieces_numbers(p, p->aside[i - 1], PIECES_ADD);
     if (!last) sm_partial_add(p->gradients[i - 1], 0, n, p->c.pool);

@@ -75,5 +75,7 @@ void sm_pieces_pretend(sm_pieces *, double seconds);
 size_t sm_pieces_bytes(const sm_set *, int pieces, int ranks);
 /* The first of `pictures` that belongs to a piece; of piece number `pieces`: their number. */
 int sm_piece_first(int pictures, int pieces, int piece);
+/* The first that belongs to this rank, or to the one `after` it. */
+int sm_pieces_place(int pictures, int pieces, const sm_ranks *, int after);
 
 #endif

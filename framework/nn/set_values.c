@@ -67,6 +67,12 @@ uint64_t sm_set_row_hash(const sm_set *set, int row, sm_buffer which, uint64_t h
   return hash;
 }
 
+uint64_t sm_set_hash(const sm_set *set, sm_buffer which) {
+  uint64_t hash = 0;
+  for (int row = 0; row < sm_set_rows(set); row++) hash = sm_set_row_hash(set, row, which, hash);
+  return hash;
+}
+
 /* ---- by name ----------------------------------------------------------------------------------------- */
 
 static int set_values_row(const sm_params *p, const char *name) {

@@ -80,6 +80,7 @@ sm_status sm_ranks_gather(sm_ranks *, const void *mine, size_t bytes, void **all
 /* Leaves are shared out in runs: a rank has those from this one to before the next rank's, in number as many as
  * another or one more. */
 int sm_ranks_first(int leaves, int ranks, int rank);
+int sm_ranks_longest(int leaves, int ranks); /* of these runs */
 /* A node of the tree: the sum of 2^level leaves, the first of which is a multiple of that. */
 typedef struct sm_ranks_node {
   int first, level;
@@ -90,6 +91,9 @@ int sm_ranks_nodes(int first, int end, sm_ranks_node node[SM_RANKS_NODES]);
 
 /* Are both children of one node? */
 bool sm_ranks_siblings(sm_ranks_node left, sm_ranks_node right);
+/* Of `held` nodes in order, that wait for siblings: put another one behind them, joined with those that are its own.
+ * How many there are then. */
+int sm_ranks_push(sm_ranks_node waits[SM_RANKS_NODES], int held, sm_ranks_node);
 
 /* Which nodes so many ranks begin a sum with, and memory to add those of all. SM_ENOMEM. */
 typedef struct sm_ranks_tree sm_ranks_tree;

@@ -49,15 +49,13 @@ static void slices_add(sm_summing *s) {
   for (int node = 0; n && node < tree->before[tree->ranks]; node++) {
     const int turn = node - tree->before[s->rank];
     const bool mine = turn >= 0 && turn < slices_nodes(s, s->rank);
-    sm_ranks_node sum = tree->node[node];
+    const int left = sm_ranks_push(waits, held, tree->node[node]);
     char *x = mine ? slices_own(s, turn, own.first) : slices_room(s, node);
-    for (; held && sm_ranks_siblings(waits[held - 1], sum); held--) {
+    for (; held >= left; held--) {
       v->add(v->ctx, at[held - 1], x, own.first, n);
       x = at[held - 1];
-      sum = (sm_ranks_node){waits[held - 1].first, sum.level + 1};
     }
-    at[held] = x;
-    waits[held++] = sum;
+    at[held++] = x;
   }
   char *const to = (char *)v->x + (size_t)own.first * v->size;
   if (n && at[0] != to) memcpy(to, at[0], (size_t)n * v->size);

@@ -8,6 +8,8 @@ enum { ROOM = 1 << 26, PLACE_LEAST = 1 << 12, PLACE_MOST = SM_MESSAGES_BLOCK };
 
 int sm_ranks_first(int leaves, int ranks, int rank) { return (int)((int64_t)leaves * rank / ranks); }
 
+int sm_ranks_longest(int leaves, int ranks) { return (leaves + ranks - 1) / ranks; }
+
 int sm_ranks_nodes(int first, int end, sm_ranks_node node[SM_RANKS_NODES]) {
   int n = 0;
   while (first < end) {
@@ -23,6 +25,13 @@ bool sm_tree_pairs(int ranks) { return (ranks & (ranks - 1)) == 0; }
 
 bool sm_ranks_siblings(sm_ranks_node left, sm_ranks_node right) {
   return left.level == right.level && right.first == left.first + (1 << left.level) && !(left.first >> left.level & 1);
+}
+
+int sm_ranks_push(sm_ranks_node waits[SM_RANKS_NODES], int held, sm_ranks_node node) {
+  for (; held && sm_ranks_siblings(waits[held - 1], node); held--)
+    node = (sm_ranks_node){waits[held - 1].first, node.level + 1};
+  waits[held] = node;
+  return held + 1;
 }
 
 /* How many nodes all ranks begin with, and into `tree`, unless it is NULL, which. */

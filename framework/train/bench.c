@@ -63,9 +63,8 @@ static sm_status bench_random_masks(const sm_trainable *t, sm_batch *b, sm_error
 
 static sm_status bench_random_batch(const sm_trainable *t, sm_batch *b, sm_error *err) {
   const sm_train_config *c = &t->c;
-  const int own = sm_trainable_pieces(t), piece = sm_pieces_first(c->pieces, c->ranks, 0),
-            place = c->ranks ? sm_piece_first(c->batch_size, c->pieces, piece) : 0,
-            end = c->ranks ? sm_piece_first(c->batch_size, c->pieces, piece + own) : c->batch_size;
+  const int place = sm_pieces_place(c->batch_size, c->pieces, c->ranks, 0),
+            end = sm_pieces_place(c->batch_size, c->pieces, c->ranks, 1);
   int64_t globals = (int64_t)(end - place) * c->globals * 3 * c->global_height * c->global_width;
   int64_t locals = (int64_t)(end - place) * c->locals * 3 * c->local_height * c->local_width;
   *b = (sm_batch){.pictures = end - place, .place = place, .epoch = LATE};

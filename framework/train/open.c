@@ -31,10 +31,9 @@ static sm_status open_loader(sm_session *s, sm_error *err) {
                         .stop = sm_signals_stop,
                         .n_known_bad = s->state.n_bad,
                         .known_bad = s->state.bad};
-  const int own = sm_trainable_pieces(s->trainable), first = sm_pieces_first(s->config.pieces, s->options->ranks, 0);
   c.ranks = s->options->ranks;
-  c.place = sm_piece_first(c.batch_size, s->config.pieces, first);
-  c.pictures = sm_piece_first(c.batch_size, s->config.pieces, first + own) - c.place;
+  c.place = sm_pieces_place(c.batch_size, s->config.pieces, c.ranks, 0);
+  c.pictures = sm_pieces_place(c.batch_size, s->config.pieces, c.ranks, 1) - c.place;
   c.views = s->views;
   c.masking = sm_trainable_masking(s->trainable);
   return sm_loader_new(&c, s->state.step, &s->loader, err);

@@ -52,7 +52,7 @@ static sm_status share_pieces(const sm_recipe *r, int pieces, int ranks, sm_erro
 
 /* The most that a rank has to do is more than its share by a fifth. */
 static void share_tell(int pieces, int ranks) {
-  const int most = (pieces + ranks - 1) / ranks;
+  const int most = sm_ranks_longest(pieces, ranks);
   if (5 * most * ranks > 6 * pieces)
     sm_log(SM_LOG_INFO,
            "of %d pieces of a step one of %d ranks computes %d, and the others wait for it: %d ranks would be as fast; "
@@ -164,10 +164,8 @@ sm_status sm_share_state(sm_session *s, sm_error *err) {
 /* Weights that part are a processor or a memory that computes wrong; a checkpoint must not hide it. */
 sm_status sm_share_compare(sm_session *s, sm_error *err) {
   sm_ranks *ranks = s->options->ranks;
-  sm_set *set = s->trainable->set[SM_SET_STUDENT];
-  uint64_t own = 0, first;
-  for (int row = 0; ranks && row < sm_set_rows(set); row++) own = sm_set_row_hash(set, row, SM_VALUES, own);
-  first = own;
+  const uint64_t own = ranks ? sm_set_hash(s->trainable->set[SM_SET_STUDENT], SM_VALUES) : 0;
+  uint64_t first = own;
   sm_status status = sm_ranks_broadcast(ranks, 0, &first, sizeof first, err);
   if (status) return status;
   if (own != first) {
