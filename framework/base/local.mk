@@ -17,6 +17,7 @@ libsmalti_la_SOURCES += \
   framework/base/number.c \
   framework/base/pool.c \
   framework/base/rng.c \
+  framework/base/sleepers.c framework/base/sleepers.h \
   framework/base/spelling.c framework/base/spelling.h \
   framework/base/signature.c framework/base/signature.h \
   framework/base/text.c \
@@ -41,6 +42,7 @@ check_PROGRAMS += \
   tests/unit/test_base_number \
   tests/unit/test_base_pool \
   tests/unit/test_base_rng \
+  tests/unit/test_base_sleepers \
   tests/unit/test_base_spelling \
   tests/unit/test_base_work
 

@@ -4,14 +4,15 @@
  * long as it is open; the
  * caller works too, closes the gate when the items are used up and waits only for those inside. So a worker
  * that the kernel has not woken yet delays nobody. Waiting means looking at the gate for some microseconds,
- * then sleeping on a condition; where there are more threads than processors it means sleeping at once, since
- * looking would take the processor from those who work. */
+ * then sleeping; where there are more threads than processors it means sleeping at once, since looking would take the
+ * processor from those who work. Sleepers are woken by a few, who wake others (sleepers.h). */
 #include <smalti/base.h>
 
 #include <stdatomic.h>
 #include <string.h>
 
 #include "bind.h"
+#include "sleepers.h"
 #include "thread.h"
 #include "work.h"
 
@@ -23,6 +24,7 @@
 #define JOB_STEP (UINT64_C(1) << 32)
 
 enum { MOST_THREADS = SM_WORK_THREADS, LOOKS = 2000 };
+_Static_assert((int)SM_WORK_THREADS <= (int)SM_SLEEPERS_MOST, "each worker has a bell");
 
 typedef struct worker {
   sm_pool *pool;
@@ -41,14 +43,12 @@ struct sm_pool {
   const char *isa; /* for those who compute on it; the pool does not look */
   sm_work_log *log; /* NULL, or where jobs are noted */
 
-  pthread_mutex_t lock;
-  pthread_cond_t opened, left;
-  _Atomic int sleeping;     /* workers waiting for `opened`  */
-  _Atomic bool caller_waits; /* the caller waits for `left`   */
+  sm_sleepers sleepers; /* by a worker's index */
   _Atomic bool quit;
 
   _Alignas(64) _Atomic uint64_t gate;
   _Alignas(64) _Atomic int64_t next;
+  _Alignas(64) _Atomic int64_t calls; /* bells to be rung for this job yet */
 };
 
 static void pool_breathe(void) {
@@ -74,18 +74,37 @@ static bool pool_is_news(const sm_pool *pool, uint64_t gate, uint64_t seen) {
   return atomic_load(&pool->quit) || pool_may_enter(gate, seen);
 }
 
-/* Until a job opens that this worker has not been in, or the pool ends. */
-static void pool_wait_for_job(sm_pool *pool, uint64_t seen) {
+typedef struct pool_wait {
+  const sm_pool *pool;
+  uint64_t seen; /* the last job that this worker has been in */
+} pool_wait;
+
+static bool pool_has_news(const void *ctx) {
+  const pool_wait *w = ctx;
+  return pool_is_news(w->pool, atomic_load(&w->pool->gate), w->seen);
+}
+
+static bool pool_is_left(const void *ctx) {
+  const pool_wait *w = ctx;
+  return (atomic_load(&w->pool->gate) & INSIDE) == 0;
+}
+
+/* Look for a while, then sleep, until ready. */
+static void pool_await(sm_pool *pool, int index, bool (*ready)(const void *ctx), const pool_wait *w) {
   for (int i = 0; i < pool->looks; i++) {
-    if (pool_is_news(pool, atomic_load_explicit(&pool->gate, memory_order_relaxed), seen)) return;
+    if (ready(w)) return;
     pool_breathe();
   }
-  pthread_mutex_lock(&pool->lock);
-  atomic_fetch_add(&pool->sleeping,
-                   1); /* before the look at the gate; the caller opens it before its look at us */
-  while (!pool_is_news(pool, atomic_load(&pool->gate), seen)) pthread_cond_wait(&pool->opened, &pool->lock);
-  atomic_fetch_sub(&pool->sleeping, 1);
-  pthread_mutex_unlock(&pool->lock);
+  sm_sleepers_wait(&pool->sleepers, index, ready, w);
+}
+
+/* Wake some of those that the job has work for. The calls are shared by all who are awake. */
+static void pool_call(sm_pool *pool) {
+  int64_t calls = atomic_load(&pool->calls), mine;
+  if (calls <= 0) return;
+  do mine = calls < SM_SLEEPERS_RINGS ? calls : SM_SLEEPERS_RINGS;
+  while (mine > 0 && !atomic_compare_exchange_weak(&pool->calls, &calls, calls - mine));
+  if (mine > 0 && (atomic_load(&pool->gate) & WANTED)) sm_sleepers_ring_some(&pool->sleepers, 1, mine);
 }
 
 static bool pool_enter(sm_pool *pool, uint64_t *seen) {
@@ -100,47 +119,22 @@ static bool pool_enter(sm_pool *pool, uint64_t *seen) {
 
 static void pool_leave(sm_pool *pool) {
   uint64_t gate = atomic_fetch_sub(&pool->gate, 1) - 1;
-  if ((gate & (OPEN | INSIDE)) == 0 && atomic_load(&pool->caller_waits)) {
-    pthread_mutex_lock(&pool->lock);
-    pthread_cond_signal(&pool->left);
-    pthread_mutex_unlock(&pool->lock);
-  }
+  if ((gate & (OPEN | INSIDE)) == 0) sm_sleepers_ring(&pool->sleepers, 0);
 }
 
 static void *pool_run_worker(void *arg) {
   worker *self = arg;
   sm_pool *pool = self->pool;
-  uint64_t seen = 0;
+  pool_wait wait = {.pool = pool};
   while (!atomic_load(&pool->quit)) {
-    pool_wait_for_job(pool, seen);
-    if (pool_enter(pool, &seen)) {
+    pool_await(pool, self->index, pool_has_news, &wait);
+    if (pool_enter(pool, &wait.seen)) {
+      pool_call(pool);
       pool_work(pool, self->index);
       pool_leave(pool);
     }
   }
   return NULL;
-}
-
-static void pool_wait_for_workers(sm_pool *pool) {
-  for (int i = 0; i <= pool->looks; i++) {
-    if ((atomic_load(&pool->gate) & INSIDE) == 0) return;
-    pool_breathe();
-  }
-  pthread_mutex_lock(&pool->lock);
-  atomic_store(&pool->caller_waits, true);
-  while (atomic_load(&pool->gate) & INSIDE) pthread_cond_wait(&pool->left, &pool->lock);
-  atomic_store(&pool->caller_waits, false);
-  pthread_mutex_unlock(&pool->lock);
-}
-
-static void pool_wake(sm_pool *pool, int64_t wanted) {
-  if (atomic_load(&pool->sleeping) == 0) return;
-  pthread_mutex_lock(&pool->lock);
-  if (wanted >= atomic_load(&pool->sleeping))
-    pthread_cond_broadcast(&pool->opened);
-  else
-    for (int64_t i = 0; i < wanted; i++) pthread_cond_signal(&pool->opened);
-  pthread_mutex_unlock(&pool->lock);
 }
 
 static void pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx) {
@@ -154,11 +148,12 @@ static void pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t
   atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
   uint64_t job = atomic_load_explicit(&pool->gate, memory_order_relaxed) / JOB_STEP + 1;
   const int64_t others = pool->started, wanted = items - 1 < others ? items - 1 : others;
+  atomic_store(&pool->calls, wanted);
   atomic_store(&pool->gate, job * JOB_STEP | OPEN | (uint64_t)wanted * WANTED_STEP);
-  pool_wake(pool, wanted);
+  pool_call(pool);
   pool_work(pool, 0);
   atomic_fetch_and(&pool->gate, ~OPEN);
-  pool_wait_for_workers(pool);
+  pool_await(pool, 0, pool_is_left, &(pool_wait){.pool = pool});
 }
 
 void sm_pool_run(sm_pool *pool, int64_t items, void (*fn)(void *ctx, int64_t item, int worker), void *ctx) {
@@ -187,9 +182,7 @@ static sm_pool *pool_new(int threads, int real, sm_error *err) {
   }
   sm_pool *pool = sm_aligned_alloc(sizeof *pool);
   if (!pool) goto no_memory;
-  pthread_mutex_init(&pool->lock, NULL);
-  pthread_cond_init(&pool->opened, NULL);
-  pthread_cond_init(&pool->left, NULL);
+  if (!sm_sleepers_begin(&pool->sleepers)) goto no_memory;
   pool->threads = threads;
   pool->looks = real <= sm_cpu_count() ? LOOKS : 0;
   pool->workers = sm_calloc((size_t)threads, sizeof *pool->workers);
@@ -223,14 +216,10 @@ sm_pool *sm_pool_new_model(int threads, sm_error *err) {
 
 void sm_pool_free(sm_pool *pool) {
   if (!pool) return;
-  pthread_mutex_lock(&pool->lock);
   atomic_store(&pool->quit, true);
-  pthread_cond_broadcast(&pool->opened);
-  pthread_mutex_unlock(&pool->lock);
+  sm_sleepers_ring_some(&pool->sleepers, 1, pool->started);
   for (int i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
-  pthread_cond_destroy(&pool->left);
-  pthread_cond_destroy(&pool->opened);
-  pthread_mutex_destroy(&pool->lock);
+  sm_sleepers_end(&pool->sleepers);
   sm_free(pool->workers);
   sm_aligned_free(pool);
 }

@@ -60,7 +60,7 @@ void sm_work_end(sm_work_log *log) {
 
 static double work_median(double *took, int n) {
   sm_sort_doubles(took, (size_t)n);
-  return took[n / 2];
+  return (took[n / 2] + took[(n - 1) / 2]) / 2;
 }
 
 void sm_work_settle(sm_work_log *log, sm_work_kind kind) {

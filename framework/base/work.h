@@ -121,8 +121,17 @@ sm_status sm_work_predict(const sm_work_log *, const sm_work_machine *, sm_work_
                           sm_error *);
 /* free_at (n): when each worker is free, a heap with the first on top; after the top has grown. */
 void sm_work_sink(double *free_at, int n);
-/* What meetings of these threads cost here: meeting and waking of the machine, medians of many jobs of one short item
- * a thread. Where there are fewer processors, on these and in proportion more. */
-sm_status sm_work_meeting(int threads, sm_work_machine *, sm_error *);
+/* What meetings of threads cost here: medians of many. */
+typedef struct sm_work_meetings {
+  int threads;  /* that meet awake: as many as there are processors, at most those that were asked for */
+  double awake; /* seconds of a job of these beyond its items */
+  double asleep; /* the same of two, one of which sleeps before */
+  double pair;  /* the same of two, both awake */
+  double ring;  /* until the one who rings for a sleeper goes on */
+} sm_work_meetings;
+sm_status sm_work_meet(int threads, sm_work_meetings *, sm_error *);
+/* meeting and waking of a machine of so many threads. Awake, all pass one gate, so it is in proportion to them. Asleep,
+ * they are woken in rounds (sm_sleepers_rounds), of which each lasts as long as one waking and the rings before it. */
+void sm_work_scale(const sm_work_meetings *, int threads, sm_work_machine *);
 
 #endif

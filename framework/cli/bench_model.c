@@ -47,8 +47,9 @@ static sm_status model_note(const sm_model_of *of, model_row *r, sm_error *err) 
 }
 
 static sm_status model_predict(model_row *r, double bandwidth, sm_error *err) {
-  sm_status status = sm_work_meeting(r->threads, &r->machine, err);
-  r->machine.threads = r->threads;
+  sm_work_meetings meetings;
+  sm_status status = sm_work_meet(r->threads, &meetings, err);
+  sm_work_scale(&meetings, r->threads, &r->machine);
   r->loss = sm_calloc((size_t)r->log.jobs + 1, sizeof *r->loss);
   if (!status && !r->loss) status = sm_fail(err, SM_ENOMEM, "no memory for a prediction");
   if (!status && r->log.compare) {
@@ -70,6 +71,42 @@ static sm_status model_predict(model_row *r, double bandwidth, sm_error *err) {
 /* How many times as fast as one thread whose work is cut for one thread, a thread. */
 static double model_efficiency(const model *m, const model_row *r, const sm_work_result *s) {
   return m->row[0].core.seconds / (r->threads * s->seconds);
+}
+
+/* ---- what items cost more where work is cut for more threads ---- */
+
+static double model_busy(const sm_work_job *j) {
+  double sum = 0;
+  for (int64_t i = 0; i < j->items; i++) sum += j->item[i].seconds;
+  return sum;
+}
+
+/* Seconds of thread time that a job's items take more than those of one thread's cut. */
+static double model_growth(const model *m, const model_row *r, int job) {
+  return model_busy(&r->log.job[job]) - model_busy(&m->row[0].log.job[job]);
+}
+
+static void model_print_growth(const model *m, const model_row *r) {
+  if (r->log.jobs != m->row[0].log.jobs) return; /* nobody knows which belong together */
+  const double busy = m->row[0].core.busy;
+  double limit = HUGE_VAL, all = 0;
+  for (int k = 0; k < r->log.jobs; k++) all += model_growth(m, r, k);
+  printf("\n%d %s: items take %.1f %% more thread time than those of work cut for one thread; where most\n", r->threads,
+         sm_plural(r->threads, "thread", "threads"), 100 * all / busy);
+  printf("  %-58s %9s %6s %7s\n", "", "ms", "items", "more");
+  for (int shown = 0; shown < WORST; shown++) {
+    double most = 0.0005 * busy;
+    int at = -1;
+    for (int k = 0; k < r->log.jobs; k++) {
+      const double g = model_growth(m, r, k);
+      if (g < limit && g > most) at = k, most = g;
+    }
+    if (at < 0) return;
+    limit = most;
+    const sm_work_job *j = &r->log.job[at];
+    printf("  %-58.58s %9.2f %6lld %5.1f %%\n", j->name[0] ? j->name : "(work without a name)", 1e3 * model_busy(j),
+           (long long)j->items, 100 * most / busy);
+  }
 }
 
 /* The longest times that one thread works alone, and before which job. */
@@ -133,7 +170,10 @@ static void model_print(const model *m, double bandwidth) {
     if (m->row[i].log.compare) model_print_measured(&m->row[i]);
   printf("\nmemory: at most %g GB/s a core, of all that items read and write outside their thread's own memory\n",
          bandwidth);
-  for (int i = 1; i < m->rows; i++) model_print_worst(&m->row[i]);
+  for (int i = 1; i < m->rows; i++) {
+    model_print_worst(&m->row[i]);
+    model_print_growth(m, &m->row[i]);
+  }
 }
 
 static void model_put_result(sm_json *j, const model *m, const model_row *r, const sm_work_result *s) {

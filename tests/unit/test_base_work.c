@@ -107,7 +107,7 @@ static void medians_count(void **state) {
       (&after[0][0])[i] = took[i] + 300;
       (&after[0][0])[turns + i] = took[i] + 400;
     }
-    const double middle = turns == 3 ? 3 : 4;
+    const double middle = turns == 3 ? 3 : 3.5; /* of four the mean of two */
     sm_work_settle(&log, SM_WORK_BUSY);
     assert_true(only.seconds == middle && one.before == 10 * middle && log.after == 300 + middle);
     sm_work_settle(&log, SM_WORK_ALONE);
@@ -204,14 +204,36 @@ static void prediction_without_memory(void **state) {
 }
 
 static void threads_meet(void **state) {
-  sm_work_machine one, two, many;
+  sm_work_meetings one, two, many;
   sm_error err = {0};
-  must(sm_work_meeting(1, &one, &err), &err);
-  must(sm_work_meeting(2, &two, &err), &err);
-  must(sm_work_meeting(256, &many, &err), &err);
-  assert_true(one.meeting == 0 && one.waking == 0);
-  assert_true(two.meeting < 1 && two.waking < 1 && many.meeting >= 0 && many.waking >= 0);
-  assert_true(sm_cpu_count() < 2 || (two.meeting > 0 && two.waking > 0 && many.meeting > 0));
+  must(sm_work_meet(1, &one, &err), &err);
+  must(sm_work_meet(2, &two, &err), &err);
+  must(sm_work_meet(256, &many, &err), &err);
+  assert_true(one.threads == 1 && one.awake == 0 && one.asleep == 0);
+  assert_true(many.threads >= two.threads && many.threads <= 256);
+  assert_true(two.awake < 1 && two.asleep < 1 && two.ring < 1);
+  assert_true(sm_cpu_count() < 2 || (two.awake > 0 && two.asleep > 0 && two.pair > 0 && two.ring > 0 && many.awake > 0));
+}
+
+static void meetings_of_more_threads(void **state) {
+  const sm_work_meetings m = {.threads = 2, .awake = 2, .pair = 2, .asleep = 102, .ring = 10};
+  static const struct {
+    int threads;
+    double meeting, waking;
+  } known[] = {
+      {1, 0, 0},
+      {2, 2, 2 + 100},               /* one ring, which is in the 100 */
+      {4, 4, 4 + 100 + 2 * 10},      /* the third of the rings of the only round */
+      {16, 16, 16 + 2 * (100 + 30)}, /* four, then sixteen more, are woken */
+      {64, 64, 64 + 3 * (100 + 30)},
+  };
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    sm_work_machine to;
+    sm_work_scale(&m, known[i].threads, &to);
+    assert_int_equal(to.threads, known[i].threads);
+    assert_float_equal(to.meeting, known[i].meeting, 1e-12);
+    assert_float_equal(to.waking, known[i].waking, 1e-12);
+  }
 }
 
 /* ---- threads on processors ------------------------------------------------------------------------------- */
@@ -270,6 +292,7 @@ int main(void) {
       cmocka_unit_test(sleepers_are_woken),
       cmocka_unit_test(prediction_without_memory),
       cmocka_unit_test(threads_meet),
+      cmocka_unit_test(meetings_of_more_threads),
       cmocka_unit_test(workers_are_bound_on_demand),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
