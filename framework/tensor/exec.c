@@ -147,21 +147,12 @@ static void exec_run_group(void *context, int64_t group, int worker) {
   exec_look(c->g, worker);
 }
 
-static int64_t exec_tiles_of(const sm_node *n) { return n->op->tiles ? n->op->tiles(n) : 1; }
-
-static void exec_run_tile(void *context, int64_t tile, int worker) {
+static void exec_run_tile(void *context, int64_t number, int worker) {
   const run_context *c = context;
+  const sm_tile *t = &c->segment->tile[number];
   sm_worker w = exec_worker_of(c->g, worker);
-  for (int i = c->segment->first; i < c->segment->last; i++) {
-    const sm_node *n = c->pass->node[i];
-    int64_t tiles = exec_tiles_of(n);
-    if (tile < tiles) {
-      exec_run_node(c->g, n, tile, tile + 1, &w);
-      exec_look(c->g, worker);
-      return;
-    }
-    tile -= tiles;
-  }
+  exec_run_node(c->g, c->pass->node[t->node], t->tile, t->tile + 1, &w);
+  exec_look(c->g, worker);
 }
 
 static int64_t exec_segment_items(const sm_segment *s) {
@@ -176,9 +167,7 @@ void sm_exec_run(sm_graph *g, int pass) {
     run_context c = {.g = g, .pass = p, .segment = s};
     if (sm_pool_log(g->config.pool)) exec_name_job(g, p, i);
     if (s->tiles) {
-      int64_t tiles = 0;
-      for (int k = s->first; k < s->last; k++) tiles += exec_tiles_of(p->node[k]);
-      sm_pool_run(g->config.pool, tiles, exec_run_tile, &c);
+      sm_pool_run(g->config.pool, s->tile_count, exec_run_tile, &c);
     } else {
       c.items = exec_segment_items(s);
       c.groups = exec_groups_of(g, s, c.items);
@@ -269,11 +258,10 @@ static bool exec_segment_finite(sm_graph *g, sm_pass *p, const sm_segment *s, ch
                            int64_t *item, const sm_tensor **tensor) {
   sm_worker w = exec_worker_of(g, 0);
   if (s->tiles) {
-    for (int k = s->first; k < s->last; k++) {
-      for (int64_t t = 0, n = exec_tiles_of(p->node[k]); t < n; t++)
-        exec_run_node(g, p->node[k], t, t + 1, &w);
+    for (int64_t t = 0; t < s->tile_count; t++)
+      exec_run_node(g, p->node[s->tile[t].node], s->tile[t].tile, s->tile[t].tile + 1, &w);
+    for (int k = s->first; k < s->last; k++)
       if (!exec_node_finite(p->node[k], 0, 0, &w, what, size, item, tensor)) return false;
-    }
     return true;
   }
   int64_t items = exec_segment_items(s);

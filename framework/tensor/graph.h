@@ -20,6 +20,11 @@ struct sm_node_plan {
   int index; /* over all passes, for the profile */
 };
 
+typedef struct sm_tile {
+  int node;     /* of the pass */
+  int64_t tile; /* of the node */
+} sm_tile;
+
 typedef struct sm_segment {
   bool tiles;
   int first, last;  /* nodes of the pass [first, last)                                       */
@@ -28,6 +33,8 @@ typedef struct sm_segment {
   int64_t group; /* items handed to a worker at once, at most; from shapes only           */
   int64_t rows;  /* of an item, as its group counts them                                  */
   int64_t cut_items, cut_groups; /* how many items were cut last, and into how many groups (exec.c)      */
+  sm_tile *tile; /* (tile_count), of a segment of tiles, as they are handed out (tiles.c) */
+  int64_t tile_count;
   size_t local_bytes, scratch_bytes;
 } sm_segment;
 

@@ -49,21 +49,22 @@ static inline int64_t sm_tile_side(int64_t n, int64_t most) {
   int64_t tiles = (n + most - 1) / most, side = tiles ? (n + tiles - 1) / tiles : 1;
   return (side + 31) / 32 * 32;
 }
+/* rows 0: near-squares as above; else tiles of so many rows and columns, and at the edges what is left. */
 static inline sm_grid sm_product_grid_at(int64_t n, int64_t c, int64_t rows, int64_t columns) {
-  sm_grid g = {.rows = sm_tile_side(n, rows), .columns = sm_tile_side(c, columns)};
-  if (g.rows >= n && g.columns >= c && rows == SM_PRODUCT_TILE) g.rows = sm_tile_side((n + 1) / 2, rows);
+  sm_grid g = {.rows = rows, .columns = columns};
+  if (!rows) {
+    g = (sm_grid){.rows = sm_tile_side(n, SM_PRODUCT_TILE), .columns = sm_tile_side(c, SM_PRODUCT_TILE)};
+    if (g.rows >= n && g.columns >= c) g.rows = sm_tile_side((n + 1) / 2, SM_PRODUCT_TILE);
+  }
   g.row_tiles = (n + g.rows - 1) / g.rows;
   g.column_tiles = (c + g.columns - 1) / g.columns;
   return g;
 }
-static inline sm_grid sm_product_grid(int64_t n, int64_t c) {
-  return sm_product_grid_at(n, c, SM_PRODUCT_TILE, SM_PRODUCT_TILE);
-}
-/* As the planner wants it for this node: i[4] rows and i[5] columns at most, 0 for the above. An element is one chain
- * of additions in every grid where the table says any_cut. */
+static inline sm_grid sm_product_grid(int64_t n, int64_t c) { return sm_product_grid_at(n, c, 0, 0); }
+/* As the planner wants it for this node: i[4] rows and i[5] columns, 0 for the above. An element is one chain of
+ * additions in every grid where the table says any_cut. */
 static inline sm_grid sm_product_grid_of(const sm_node *node, int64_t n, int64_t c) {
-  return sm_product_grid_at(n, c, node->i[4] ? node->i[4] : SM_PRODUCT_TILE,
-                            node->i[5] ? node->i[5] : SM_PRODUCT_TILE);
+  return sm_product_grid_at(n, c, node->i[4], node->i[5]);
 }
 #define SM_ROW_TILE 256 /* rows of weight_norm in one tile */
 

@@ -95,7 +95,7 @@ sm_status sm_plan_segments(sm_graph *g, sm_error *err) {
     for (int k = 0; k < p->n; k++) p->node[k]->plan->index = g->nodes++;
     status = segments_cut(p, g->all_segments, err);
     for (int s = 0; !status && s < p->segments; s++)
-      if (p->segment[s].tiles) sm_plan_tiles(g, p, &p->segment[s]);
+      if (p->segment[s].tiles) status = sm_plan_tiles(g, p, &p->segment[s], err);
       else segments_size_group(g, p, &p->segment[s]);
     g->all_segments += p->segments;
   }

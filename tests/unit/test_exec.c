@@ -1,7 +1,8 @@
 /* test_exec.c — the executor shares a segment's items among threads: each item is computed once, whatever
- * their number, in groups that a few threads share evenly. */
+ * their number, in groups, or tiles, that they share evenly. */
 #include <math.h>
 
+#include "framework/base/work.h"
 #include "framework/tensor/graph.h"
 
 #include "test.h"
@@ -115,6 +116,67 @@ static void groups_for_these_threads(void **state) {
   }
 }
 
+/* ---- tiles -------------------------------------------------------------------------------------------------- */
+
+enum { WEIGHTS = 4, TILES_MOST = 4096 };
+
+/* The gradients of a block's weights (ViT-S), which are one segment. */
+static void start_gradients(rig *r, int threads) {
+  static const int64_t side[WEIGHTS][2] = {{1536, 384}, {384, 1536}, {1152, 384}, {384, 384}};
+  sm_error err = {0};
+  r->pool = sm_pool_new_model(threads, &err);
+  assert_non_null(r->pool);
+  r->g = sm_graph_new(&(sm_graph_config){.device = SM_CPU, .pool = r->pool}, &err);
+  assert_non_null(r->g);
+  r->pass = sm_pass_begin(r->g, "pass");
+  for (int i = 0; i < WEIGHTS; i++) {
+    sm_tensor *dy = sm_input_real(r->g, "dy", 3, (int64_t[]){2, 50, side[i][0]}, NULL);
+    sm_tensor *x = sm_input_real(r->g, "x", 3, (int64_t[]){2, 50, side[i][1]}, NULL);
+    sm_tensor *dw = sm_input_real(r->g, "dw", 2, side[i], NULL);
+    SM_EMIT(r->g, linear_dw, INS(dy, x), OUTS(dw));
+  }
+  sm_pass_end(r->g);
+  must(sm_graph_plan(r->g, &err), &err);
+}
+
+static int64_t area_of(const sm_node *n, int64_t tile) {
+  const int64_t rows = sm_last_dim(n->in[0]), columns = sm_last_dim(n->in[1]);
+  const sm_grid g = sm_product_grid_of(n, rows, columns);
+  const int64_t row = tile / g.column_tiles * g.rows, column = tile % g.column_tiles * g.columns;
+  assert_true(row < rows && column < columns);
+  return (row + g.rows < rows ? g.rows : rows - row) * (column + g.columns < columns ? g.columns : columns - column);
+}
+
+/* Each tile once, together the whole of all gradients, and no thread with much more of them than another. */
+static void tiles_are_shared_evenly(void **state) {
+  static const int threads[] = {1, 2, 4, 8, 16, 32, 64};
+  for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+    rig r;
+    start_gradients(&r, threads[i]);
+    const sm_pass *p = &r.g->pass[r.pass];
+    const sm_segment *s = &p->segment[0];
+    static bool seen[WEIGHTS][TILES_MOST];
+    int64_t load[64] = {0}, all = 0, most = 0;
+    memset(seen, 0, sizeof seen);
+    assert_int_equal(p->segments, 1);
+    for (int64_t k = 0; k < s->tile_count; k++) {
+      const sm_tile *t = &s->tile[k];
+      int least = 0;
+      assert_true(t->node >= 0 && t->node < WEIGHTS && t->tile >= 0 && t->tile < TILES_MOST);
+      assert_false(seen[t->node][t->tile]);
+      seen[t->node][t->tile] = true;
+      for (int l = 1; l < threads[i]; l++)
+        if (load[l] < load[least]) least = l;
+      const int64_t area = area_of(p->node[t->node], t->tile);
+      all += area, load[least] += area;
+      if (load[least] > most) most = load[least];
+    }
+    assert_true(all == 1536 * 384 * 2 + 1152 * 384 + 384 * 384);
+    if (r.g->kernels->any_cut) assert_true(most * threads[i] <= all + all / 10);
+    stop(&r);
+  }
+}
+
 /* ---- the back end's traits ---------------------------------------------------------------------------- */
 
 /* y = gelu(2·gelu(x)) as a back end allows it to be planned; the values, and what the plan takes. */
@@ -164,6 +226,7 @@ int main(void) {
       cmocka_unit_test(each_item_once),
       cmocka_unit_test(groups_in_fours),
       cmocka_unit_test(groups_for_these_threads),
+      cmocka_unit_test(tiles_are_shared_evenly),
       cmocka_unit_test(plans_obey_the_back_end),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
