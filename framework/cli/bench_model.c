@@ -86,13 +86,20 @@ static double model_growth(const model *m, const model_row *r, int job) {
   return model_busy(&r->log.job[job]) - model_busy(&m->row[0].log.job[job]);
 }
 
+/* The same of all jobs, as a share of one thread's. */
+static double model_grown(const model *m, const model_row *r) { return r->core.busy / m->row[0].core.busy - 1; }
+
 static void model_print_growth(const model *m, const model_row *r) {
   if (r->log.jobs != m->row[0].log.jobs) return; /* nobody knows which belong together */
   const double busy = m->row[0].core.busy;
-  double limit = HUGE_VAL, all = 0;
-  for (int k = 0; k < r->log.jobs; k++) all += model_growth(m, r, k);
+  double limit = HUGE_VAL;
+  if (model_grown(m, r) < 0.001) {
+    printf("\n%d %s: items take no more thread time than those of work cut for one thread\n", r->threads,
+           sm_plural(r->threads, "thread", "threads"));
+    return;
+  }
   printf("\n%d %s: items take %.1f %% more thread time than those of work cut for one thread; where most\n", r->threads,
-         sm_plural(r->threads, "thread", "threads"), 100 * all / busy);
+         sm_plural(r->threads, "thread", "threads"), 100 * model_grown(m, r));
   printf("  %-58s %9s %6s %7s\n", "", "ms", "items", "more");
   for (int shown = 0; shown < WORST; shown++) {
     double most = 0.0005 * busy;
@@ -202,6 +209,7 @@ static void model_put_row(sm_json *j, const model *m, const model_row *r) {
   sm_json_double(j, "meeting_s", r->machine.meeting);
   sm_json_double(j, "waking_s", r->machine.waking);
   sm_json_double(j, "alone_thread_s", r->core.alone);
+  sm_json_double(j, "items_more", model_grown(m, r));
   sm_json_array(j, "worst");
   for (int i = 0; i < r->log.jobs && i < WORST; i++) {
     const sm_work_job *job = &r->log.job[r->loss[i].job];
