@@ -100,8 +100,10 @@ static double *resample(double *x, int *h, int *w, int width, bool up) {
     for (int c = 0; c < ww; c++)
       for (int n = 0; n < width; n++) {
         double most = -INFINITY;
-        for (int k = 0; k < 4 && !up; k++)
-          most = fmax(most, x[((2 * r + k / 2) * *w + 2 * c + k % 2) * width + n]);
+        for (int k = 0; k < 4 && !up; k++) {
+          const double of_four = x[((2 * r + k / 2) * *w + 2 * c + k % 2) * width + n];
+          if (of_four > most) most = of_four;
+        }
         y[(r * ww + c) * width + n] = up ? x[(r / 2 * *w + c / 2) * width + n] : most;
       }
   free(x);
