@@ -1,6 +1,6 @@
 #!/bin/bash
 # aarch64.sh — builds smalti for aarch64 with a cross compiler, looks at the machine code of its matrix products, and runs the
-# unit and golden tests under user-mode emulation. No part of `make check`: it takes a quarter of an hour.
+# unit and golden tests under user-mode emulation. No part of `make check`: it takes some twenty minutes.
 #
 #   tests/cross/aarch64.sh [TEST …]      tests/cross/aarch64.sh test_kernels test_golden_steps
 #
