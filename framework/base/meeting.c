@@ -62,9 +62,10 @@ static sm_status meeting_ring(double *seconds, sm_error *err) {
   double took[RINGS];
   pthread_t thread;
   bell_pair *p = sm_aligned_alloc(sizeof *p);
-  sm_status status = !p || !sm_sleepers_begin(&p->sleepers) || sm_thread_start(&thread, meeting_sleep, p) != 0
-                         ? sm_fail(err, SM_ENOMEM, "no memory for two threads that meet")
-                         : SM_OK;
+  const bool ready = p && sm_sleepers_begin(&p->sleepers);
+  sm_status status = ready && sm_thread_start(&thread, meeting_sleep, p) == 0
+                         ? SM_OK
+                         : sm_fail(err, SM_ENOMEM, "no memory for two threads that meet");
   for (int i = 0; !status && i < RINGS; i++) {
     meeting_spend(PAUSE);
     const double start = sm_now();
@@ -74,10 +75,10 @@ static sm_status meeting_ring(double *seconds, sm_error *err) {
   }
   if (!status) {
     pthread_join(thread, NULL);
-    sm_sleepers_end(&p->sleepers);
     sm_sort_doubles(took, RINGS);
     *seconds = took[RINGS / 2];
   }
+  if (ready) sm_sleepers_end(&p->sleepers);
   sm_aligned_free(p);
   return status;
 }

@@ -1,11 +1,10 @@
 /* pool.c — the threads that compute.
  *
  * A job is open while its items last. Idle workers, as many as there are items for, may walk in through the `gate` as
- * long as it is open; the
- * caller works too, closes the gate when the items are used up and waits only for those inside. So a worker
- * that the kernel has not woken yet delays nobody. Waiting means looking at the gate for some microseconds,
- * then sleeping; where there are more threads than processors it means sleeping at once, since looking would take the
- * processor from those who work. Sleepers are woken by a few, who wake others (sleepers.h). */
+ * long as it is open; the caller works too, closes the gate when the items are used up and waits only for those
+ * inside. So a worker that the kernel has not woken yet delays nobody. Waiting means looking at the gate for some
+ * microseconds, then sleeping; where there are more threads than processors it means sleeping at once, since looking
+ * would take the processor from those who work. Sleepers are woken by a few, who wake others (sleepers.h). */
 #include <smalti/base.h>
 
 #include <stdatomic.h>
@@ -70,10 +69,6 @@ static bool pool_may_enter(uint64_t gate, uint64_t seen) {
   return (gate & OPEN) && (gate & WANTED) && gate / JOB_STEP != seen;
 }
 
-static bool pool_is_news(const sm_pool *pool, uint64_t gate, uint64_t seen) {
-  return atomic_load(&pool->quit) || pool_may_enter(gate, seen);
-}
-
 typedef struct pool_wait {
   const sm_pool *pool;
   uint64_t seen; /* the last job that this worker has been in */
@@ -81,7 +76,7 @@ typedef struct pool_wait {
 
 static bool pool_has_news(const void *ctx) {
   const pool_wait *w = ctx;
-  return pool_is_news(w->pool, atomic_load(&w->pool->gate), w->seen);
+  return atomic_load(&w->pool->quit) || pool_may_enter(atomic_load(&w->pool->gate), w->seen);
 }
 
 static bool pool_is_left(const void *ctx) {
@@ -101,10 +96,11 @@ static void pool_await(sm_pool *pool, int index, bool (*ready)(const void *ctx),
 /* Wake some of those that the job has work for. The calls are shared by all who are awake. */
 static void pool_call(sm_pool *pool) {
   int64_t calls = atomic_load(&pool->calls), mine;
-  if (calls <= 0) return;
-  do mine = calls < SM_SLEEPERS_RINGS ? calls : SM_SLEEPERS_RINGS;
-  while (mine > 0 && !atomic_compare_exchange_weak(&pool->calls, &calls, calls - mine));
-  if (mine > 0 && (atomic_load(&pool->gate) & WANTED)) sm_sleepers_ring_some(&pool->sleepers, 1, mine);
+  do {
+    if (calls <= 0) return;
+    mine = calls < SM_SLEEPERS_RINGS ? calls : SM_SLEEPERS_RINGS;
+  } while (!atomic_compare_exchange_weak(&pool->calls, &calls, calls - mine));
+  if (atomic_load(&pool->gate) & WANTED) sm_sleepers_ring_some(&pool->sleepers, 1, mine);
 }
 
 static bool pool_enter(sm_pool *pool, uint64_t *seen) {

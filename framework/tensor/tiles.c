@@ -17,10 +17,10 @@ enum {
   PASSES = 2          /* over the nodes, to find a grid for each */
 };
 
-/* Sides of a tile at most, from coarse to fine. */
-static const int64_t sides[][2] = {{SM_PRODUCT_TILE, SM_PRODUCT_TILE}, {288, 384}, {384, 256}, {192, 384}, {288, 256},
-                                   {288, 192}, {192, 256}, {192, 192}, {96, 384}, {96, 256}, {192, 128}, {96, 192},
-                                   {96, 128}, {96, 96}, {96, 64}};
+/* Sides of a tile at most, from coarse to fine; first what a grid has that nobody chose. */
+static const int64_t sides[][2] = {{0, 0},     {288, 384}, {384, 256}, {192, 384}, {288, 256},
+                                   {288, 192}, {192, 256}, {192, 192}, {96, 384},  {96, 256},
+                                   {192, 128}, {96, 192},  {96, 128},  {96, 96},   {96, 64}};
 enum { LEVELS = sizeof sides / sizeof *sides, KINDS = 4 /* of tiles in a grid: in it, at two edges, at the corner */ };
 
 typedef struct tile_node {
@@ -46,7 +46,7 @@ static bool tiles_is_product(const sm_node *n) {
 static void tiles_set_level(tile_node *t, int level) {
   if (!t->product) return;
   t->level = level;
-  t->grid = sm_product_grid_at(t->n, t->c, level ? sides[level][0] : 0, level ? sides[level][1] : 0);
+  t->grid = sm_product_grid_at(t->n, t->c, sides[level][0], sides[level][1]);
   t->tiles = t->grid.row_tiles * t->grid.column_tiles;
 }
 
@@ -188,7 +188,7 @@ sm_status sm_plan_tiles(sm_graph *g, sm_pass *p, sm_segment *s, sm_error *err) {
   if (t && threads > 1 && threads <= THREADS_MOST && n <= NODES_MOST && g->kernels->any_cut)
     tiles_choose(t, n, threads);
   for (int i = 0; t && i < n; i++)
-    if (t[i].level) t[i].node->i[4] = sides[t[i].level][0], t[i].node->i[5] = sides[t[i].level][1];
+    if (t[i].product) t[i].node->i[4] = sides[t[i].level][0], t[i].node->i[5] = sides[t[i].level][1];
   const bool done = t && tiles_order(g, s, t, n);
   sm_free(t);
   return done ? SM_OK : sm_fail(err, SM_ENOMEM, "no memory to plan pass '%s'", p->name);

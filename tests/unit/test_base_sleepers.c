@@ -44,6 +44,12 @@ static int silent_bells(void) {
   return n;
 }
 
+static int have_come(void) {
+  int n = 0;
+  for (int i = 0; i < THREADS; i++) n += atomic_load(&all[i].done);
+  return n;
+}
+
 static void wait_until(int (*what)(void), int n) {
   for (int i = 0; what() != n && i < 20000; i++) usleep(500); /* ten seconds at most */
   assert_int_equal(what(), n);
@@ -89,12 +95,7 @@ static void some_are_the_first_of_those_who_sleep(void **state) {
   assert_false(sm_sleepers_ring(&sleepers, THREADS)); /* nobody */
   for (int i = 0; i < THREADS; i++) atomic_store(&all[i].wanted, i >= 3 && i < 68); /* the others go on sleeping */
   assert_int_equal(sm_sleepers_ring_some(&sleepers, 3, 65), 65);
-  int come = 0;
-  for (int tries = 0; come != 65 && tries < 20000; tries++) {
-    come = 0;
-    for (int i = 0; i < THREADS; i++) come += atomic_load(&all[i].done);
-    usleep(500);
-  }
+  wait_until(have_come, 65);
   for (int i = 0; i < THREADS; i++) assert_int_equal(all[i].done, i >= 3 && i < 68);
   wait_until(asleep, THREADS);
   for (int i = 0; i < THREADS; i++) atomic_store(&all[i].wanted, TIMES);
