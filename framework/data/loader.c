@@ -1,8 +1,7 @@
-/* loader.c — the training loader: which picture stands where, what becomes of a bad one, and the batches'
- * memory.
+/* loader.c — the training loader: what is made of each place of a step, and what becomes of a bad picture.
  *
- * Threads and their order are the ring's business (ring.h), the draws those of views.h, the list of bad
- * pictures that of bad.h. A batch is opened under the ring's lock (its pictures are looked up in the epoch's
+ * Threads and their order are the ring's business (ring.h), the order of pictures that of order.h, the draws those of
+ * views.h, the list of bad pictures that of bad.h, a batch's memory that of batch.h. A batch is opened under the ring's lock (its pictures are looked up in the epoch's
  * order), its items are made by the workers, and the owner settles it when it is given out: bad pictures are
  * listed, errors reported. */
 #include <pthread.h>
@@ -12,7 +11,9 @@
 #include <time.h>
 
 #include "bad.h"
+#include "batch.h"
 #include "framework/base/mapped.h"
+#include "order.h"
 #include "ring.h"
 #include "source.h"
 #include "views.h"
@@ -56,12 +57,7 @@ struct sm_loader {
   int slots;
   worker *workers; /* workers + 1: 0 is the owner */
   sm_ring *ring;
-
-  uint32_t *order; /* of (order_epoch, order_round); used under the ring's lock, exchanged under both */
-  int64_t order_epoch, order_round;
-  pthread_mutex_t ahead_lock; /* for the two below */
-  uint32_t *ahead;            /* the order that comes next, made by a worker outside the ring's lock; or NULL */
-  int64_t ahead_epoch, ahead_round;
+  sm_order order; /* asked under the ring's lock; workers prepare the next one outside of it */
 
   double born, waited;
   int64_t batches, pictures, replaced;
@@ -219,23 +215,15 @@ static sm_status loader_make_views(const sm_loader *loader, made *m, int item, c
   return SM_OK;
 }
 
-/* What comes behind the order that this batch ends in, unless it has been made. A million pictures take 50
- * ms, which all threads would wait for under the ring's lock. */
-static void loader_make_ahead(sm_loader *loader, const sm_batch *b) {
+/* The order that comes behind the one that this batch ends in. */
+static void loader_prepare_order(sm_loader *loader, const sm_batch *b) {
   const sm_loader_config *c = &loader->config;
   const int64_t places = loader->steps_per_epoch * c->batch_size,
                 round = (b->step % loader->steps_per_epoch * c->batch_size + c->batch_size - 1) / loader->count;
   const bool within = round < (places - 1) / loader->count;
-  const int64_t epoch = within ? b->epoch : b->epoch + 1, next = within ? round + 1 : 0;
-  if (!loader->ahead || (c->last_step && epoch * loader->steps_per_epoch >= c->last_step)) return;
-  if (pthread_mutex_trylock(&loader->ahead_lock)) return; /* another worker is at it */
-  const bool served = epoch < loader->order_epoch || (epoch == loader->order_epoch && next <= loader->order_round);
-  if (!served && (epoch != loader->ahead_epoch || next != loader->ahead_round)) {
-    sm_epoch_order(c->seed, epoch, next, loader->ahead, (uint32_t)loader->count);
-    loader->ahead_epoch = epoch;
-    loader->ahead_round = next;
-  }
-  pthread_mutex_unlock(&loader->ahead_lock);
+  const int64_t epoch = within ? b->epoch : b->epoch + 1;
+  if (!c->last_step || epoch * loader->steps_per_epoch < c->last_step)
+    sm_order_prepare(&loader->order, epoch, within ? round + 1 : 0);
 }
 
 static void loader_make_item(void *ctx, int slot, int item, int who) {
@@ -256,29 +244,10 @@ static void loader_make_item(void *ctx, int slot, int item, int who) {
   atomic_fetch_add_explicit(&w->read_ns, middle - start, memory_order_relaxed);
   atomic_fetch_add_explicit(&w->view_ns, loader_worked() - middle, memory_order_relaxed);
   if (status && !sm_ring_stopping(loader->ring)) loader_note_failure(m, item, &err);
-  if (item == 0 && who > 0) loader_make_ahead(loader, b);
+  if (item == 0 && who > 0) loader_prepare_order(loader, b);
 }
 
 /* ---- opening a batch --------------------------------------------------------------------------------- */
-
-static int64_t loader_picture_at(sm_loader *loader, int64_t epoch, int64_t place) {
-  int64_t round = place / loader->count;
-  if (epoch != loader->order_epoch || round != loader->order_round) {
-    pthread_mutex_lock(&loader->ahead_lock);
-    if (loader->ahead && epoch == loader->ahead_epoch && round == loader->ahead_round) {
-      uint32_t *old = loader->order;
-      loader->order = loader->ahead;
-      loader->ahead = old;
-      loader->ahead_epoch = -1;
-    } else {
-      sm_epoch_order(loader->config.seed, epoch, round, loader->order, (uint32_t)loader->count);
-    }
-    loader->order_epoch = epoch;
-    loader->order_round = round;
-    pthread_mutex_unlock(&loader->ahead_lock);
-  }
-  return loader->order[place % loader->count];
-}
 
 static int loader_rounds(const sm_loader_config *c) { return c->rounds > 1 ? c->rounds : 1; }
 
@@ -314,7 +283,7 @@ static int loader_open_batch(void *ctx, int slot, int64_t number) {
   int64_t first = step % loader->steps_per_epoch * config->batch_size + b->place;
   if (config->epoch_places && first + b->pictures > config->epoch_places)
     b->pictures = first < config->epoch_places ? (int)(config->epoch_places - first) : 0;
-  for (int i = 0; i < b->pictures; i++) b->sample[i] = loader_picture_at(loader, b->epoch, first + i);
+  for (int i = 0; i < b->pictures; i++) b->sample[i] = sm_order_at(&loader->order, b->epoch, first + i);
   return b->pictures;
 }
 
@@ -347,55 +316,14 @@ static sm_status loader_check(const sm_loader_config *c, int64_t count, int64_t 
   return SM_OK;
 }
 
-static size_t loader_up64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
-
-/* Places of the parts of a batch inside its one block, and the block's size. */
-typedef struct layout {
-  size_t global, local, own[SM_OWNS_MAX], mask, local_mask, label, sample, attempts, bytes;
-} layout;
-
-static size_t loader_cells_of(const sm_loader_config *c, bool local) {
-  const sm_masking *m = &c->masking;
-  if (!local) return (size_t)m->rows * (size_t)m->cols;
-  return sm_masking_local(m, &c->views) ? (size_t)m->local_rows * (size_t)m->local_cols : 0;
-}
-
-static layout loader_lay_out(const sm_loader_config *c) {
-  const sm_views *v = &c->views;
-  size_t n = (size_t)loader_share(c), g = (size_t)v->globals, l = (size_t)v->locals;
-  layout at = {0};
-  at.local = at.global + loader_up64(n * g * sm_view_floats(&v->global_first) * sizeof(float));
-  size_t end = at.local + loader_up64(n * l * sm_view_floats(&v->local) * sizeof(float));
-  for (int k = 0; k < v->owns; k++) {
-    at.own[k] = end;
-    end += loader_up64(n * g * sm_view_floats(&v->own[k].view) * sizeof(float));
-  }
-  at.mask = end;
-  at.local_mask = at.mask + loader_up64(n * g * loader_cells_of(c, false));
-  at.label = at.local_mask + loader_up64(n * l * loader_cells_of(c, true));
-  at.sample = at.label + loader_up64(n * sizeof(int32_t));
-  at.attempts = at.sample + loader_up64(n * sizeof(int64_t));
-  at.bytes = at.attempts + loader_up64(n + 1); /* some, also of no pictures */
-  return at;
-}
-
-size_t sm_loader_bytes(const sm_loader_config *config) {
-  return loader_lay_out(config).bytes * ((size_t)config->prefetch + 1);
+size_t sm_loader_bytes(const sm_loader_config *c) {
+  return sm_batch_bytes(&c->views, &c->masking, loader_share(c)) * ((size_t)c->prefetch + 1);
 }
 
 static bool loader_make_slot(made *m, const sm_loader_config *c) {
-  layout at = loader_lay_out(c);
-  char *block = m->memory = sm_aligned_alloc(at.bytes);
-  if (!block) return false;
-  m->batch.global = (float *)(block + at.global);
-  m->batch.local = c->views.locals ? (float *)(block + at.local) : NULL;
-  for (int k = 0; k < c->views.owns; k++) m->batch.own[k] = (float *)(block + at.own[k]);
-  m->batch.mask = at.local_mask > at.mask ? (uint8_t *)(block + at.mask) : NULL;
-  m->batch.local_mask = at.label > at.local_mask ? (uint8_t *)(block + at.local_mask) : NULL;
-  m->batch.label = (int32_t *)(block + at.label);
-  m->batch.sample = (int64_t *)(block + at.sample);
-  m->attempts = (uint8_t *)(block + at.attempts);
-  return true;
+  m->memory = sm_batch_allocate(&m->batch, &c->views, &c->masking, loader_share(c));
+  m->attempts = sm_malloc((size_t)loader_share(c) + 1);
+  return m->memory && m->attempts;
 }
 
 static sm_status loader_allocate(sm_loader *loader, sm_error *err) {
@@ -404,10 +332,9 @@ static sm_status loader_allocate(sm_loader *loader, sm_error *err) {
   loader->slots = c->prefetch + 1;
   loader->made = sm_calloc((size_t)loader->slots, sizeof *loader->made);
   loader->workers = sm_calloc((size_t)c->workers + 1, sizeof *loader->workers);
-  loader->order = sm_malloc((size_t)loader->count * sizeof *loader->order);
-  if (c->workers) loader->ahead = sm_malloc((size_t)loader->count * sizeof *loader->ahead); /* or it takes longer */
+  const bool ordered = sm_order_begin(&loader->order, c->seed, loader->count, c->workers > 0);
   for (int s = 0; loader->made && s < loader->slots; s++) pthread_mutex_init(&loader->made[s].lock, NULL);
-  if (!loader->made || !loader->workers || !loader->order) goto no_memory;
+  if (!loader->made || !loader->workers || !ordered) goto no_memory;
   for (int w = 0; w <= c->workers; w++)
     if (!(loader->workers[w].scratch = sm_image_scratch_new())) goto no_memory;
   for (int s = 0; s < loader->slots; s++)
@@ -439,10 +366,8 @@ sm_status sm_loader_new(const sm_loader_config *config, int64_t first_step, sm_l
   loader->local_floats = sm_view_floats(&config->views.local);
   for (int k = 0; k < config->views.owns; k++)
     loader->own_floats[k] = sm_view_floats(&config->views.own[k].view);
-  loader->cells = loader_cells_of(config, false);
-  loader->local_cells = loader_cells_of(config, true);
-  loader->order_epoch = loader->ahead_epoch = -1;
-  pthread_mutex_init(&loader->ahead_lock, NULL);
+  loader->cells = sm_batch_cells(&config->views, &config->masking, false);
+  loader->local_cells = sm_batch_cells(&config->views, &config->masking, true);
   loader->born = sm_now();
   status = loader_allocate(loader, &why);
   if (!status && config->cache_bytes && !config->dataset.ops->borrow) {
@@ -473,6 +398,7 @@ void sm_loader_free(sm_loader *loader) {
   for (int s = 0; loader->made && s < loader->slots; s++) {
     pthread_mutex_destroy(&loader->made[s].lock);
     sm_aligned_free(loader->made[s].memory);
+    sm_free(loader->made[s].attempts);
     sm_free(loader->made[s].found);
   }
   for (int w = 0; loader->workers && w <= loader->config.workers; w++) {
@@ -481,9 +407,7 @@ void sm_loader_free(sm_loader *loader) {
   }
   sm_free(loader->made);
   sm_free(loader->workers);
-  sm_free(loader->order);
-  sm_free(loader->ahead);
-  pthread_mutex_destroy(&loader->ahead_lock);
+  sm_order_end(&loader->order);
   sm_free(loader);
 }
 

@@ -1,14 +1,15 @@
 # framework/data: datasets into batches of views and masks
 pkginclude_HEADERS += framework/include/smalti/listing.h
 libsmalti_la_SOURCES += \
-  framework/data/annotations.c framework/data/bad.c framework/data/bad.h framework/data/data.h \
+  framework/data/annotations.c framework/data/bad.c framework/data/bad.h framework/data/batch.c \
+  framework/data/batch.h framework/data/data.h \
   framework/data/bench.c \
   framework/data/eval_loader.c \
   framework/data/guard.c framework/data/guard.h \
   framework/data/listing.c framework/data/listing.h framework/data/listing_entries.c \
   framework/data/listing_file.c framework/data/listing_format.h framework/data/listing_names.c \
   framework/data/listing_tar.c framework/data/listing_walk.c \
-  framework/data/loader.c \
+  framework/data/loader.c framework/data/order.c framework/data/order.h \
   framework/data/pack.c framework/data/pack_tar.c \
   framework/data/preview.c \
   framework/data/ring.c framework/data/ring.h \

@@ -1,6 +1,7 @@
 /* test_data_loader.c — what a batch holds depends on the step only: the order, resuming, threads, masks,
  * ends. Bad pictures: test_data_bad.c. */
 #include "framework/base/heap.h"
+#include "framework/data/order.h"
 
 #include "fake_data.h"
 #include "test.h"
@@ -52,6 +53,26 @@ static void test_order_is_a_permutation(void **state) {
     for (int i = 0; i < N; i++) same += order[i] == other[i];
     if (k == 0) assert_int_equal(same, N);
     else assert_in_range(same, 0, 10);
+  }
+}
+
+/* Made ahead or when asked for, in any order of asking. */
+static void test_orders_do_not_depend_on_who_made_them(void **state) {
+  enum { N = 50 };
+  static const int64_t asked[][2] = {{0, 7}, {0, N + 1}, {2, 3}, {2, 3 * N - 1}, {1, 0}, {3, 2 * N}};
+  for (int way = 0; way < 3; way++) { /* nothing ahead; what will be asked for; something else */
+    sm_order order;
+    assert_true(sm_order_begin(&order, 9, N, way > 0));
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+      uint32_t expected[N];
+      const int64_t epoch = asked[i][0], round = asked[i][1] / N;
+      sm_order_prepare(&order, epoch, way == 1 ? round : round + 1);
+      sm_order_prepare(&order, 0, 0); /* what was used is not made again */
+      sm_epoch_order(9, epoch, round, expected, N);
+      assert_int_equal(sm_order_at(&order, epoch, asked[i][1]), expected[asked[i][1] % N]);
+      for (int p = 0; p < N; p++) assert_int_equal(sm_order_at(&order, epoch, round * N + p), expected[p]);
+    }
+    sm_order_end(&order);
   }
 }
 
@@ -452,6 +473,7 @@ static void test_refusals(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_order_is_a_permutation),
+      cmocka_unit_test(test_orders_do_not_depend_on_who_made_them),
       cmocka_unit_test(test_epoch_uses_every_picture_once),
       cmocka_unit_test(test_longer_epoch_goes_round),
       cmocka_unit_test(test_threads_and_prefetch_do_not_matter),
