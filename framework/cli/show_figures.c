@@ -150,8 +150,9 @@ sm_status sm_show_components(sm_viewer *s, bool foreground, const char *file, bo
     if (status) break;
     if (i % 4 == 0) sm_sheet_row(sheet);
     sm_sheet_tile(sheet, &tile, sm_show_name(s, i));
-    status = sm_show_pca(&p, l.patches, l.rows, l.cols, sm_show_cell(s, &l), &tile, err);
-    if (!status) sm_sheet_tile(sheet, &tile, NULL);
+    int kept;
+    status = sm_show_pca(&p, l.patches, l.rows, l.cols, sm_show_cell(s, &l), &tile, &kept, err);
+    if (!status) sm_sheet_tile(sheet, &tile, kept ? NULL : "all background");
   }
   sm_projection_free(&p);
   sm_image_free(&picture), sm_image_free(&tile);

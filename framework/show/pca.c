@@ -151,12 +151,14 @@ uint32_t sm_projection_colour(const sm_projection *p, const float *x, bool *kept
 }
 
 sm_status sm_show_pca(const sm_projection *p, const float *x, int rows, int cols, int cell, sm_image *out,
-                      sm_error *err) {
+                      int *kept, sm_error *err) {
   sm_status status = sm_image_reshape(out, cols * cell, rows * cell, err);
+  *kept = 0;
   for (int k = 0; k < rows * cols && !status; k++) {
-    bool kept;
-    const uint32_t rgb = sm_projection_colour(p, x + (size_t)k * (size_t)p->dim, &kept);
-    sm_draw_fill(out, k % cols * cell, k / cols * cell, cell, cell, kept ? rgb : 0x000000, 1);
+    bool foreground;
+    const uint32_t rgb = sm_projection_colour(p, x + (size_t)k * (size_t)p->dim, &foreground);
+    sm_draw_fill(out, k % cols * cell, k / cols * cell, cell, cell, foreground ? rgb : 0x000000, 1);
+    *kept += foreground;
   }
   return status;
 }

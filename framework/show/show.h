@@ -61,8 +61,9 @@ sm_status sm_projection_write(const sm_projection *, const char *path, sm_error 
 sm_status sm_projection_read(const char *path, sm_projection *, sm_error *);
 /* 0xRRGGBB of a patch; *kept: it is foreground. */
 uint32_t sm_projection_colour(const sm_projection *, const float *x, bool *kept);
-/* One colour a patch; background is black. */
-sm_status sm_show_pca(const sm_projection *, const float *x, int rows, int cols, int cell, sm_image *out, sm_error *);
+/* One colour a patch; background is black. *kept: so many patches are foreground. */
+sm_status sm_show_pca(const sm_projection *, const float *x, int rows, int cols, int cell, sm_image *out, int *kept,
+                      sm_error *);
 
 /* ---- patterns ------------------------------------------------------------------------------------------ */
 

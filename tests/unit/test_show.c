@@ -125,6 +125,13 @@ static void components_find_the_foreground_with_fixed_signs(void **state) {
       sm_projection_colour(&p, x + (size_t)i * D, &kept);
       assert_int_equal(kept, !border[i]);
     }
+    sm_image drawn = {0};
+    int foreground;
+    must(sm_show_pca(&p, x, 6, 6, 2, &drawn, &foreground, &err), &err);
+    assert_int_equal(foreground, 16);
+    must(sm_show_pca(&p, x, 1, 6, 2, &drawn, &foreground, &err), &err); /* the upper edge */
+    assert_int_equal(foreground, 0);
+    sm_image_free(&drawn);
     for (int c = 1; c < 4; c++) {
       double most = 0;
       for (int d = 0; d < D; d++)
