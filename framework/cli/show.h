@@ -49,6 +49,7 @@ sm_status sm_show_add_sets(sm_viewer *, const char *train, const char *test, int
 sm_status sm_show_add_training(sm_viewer *, int64_t most, sm_error *);
 /* The picture as it is stored. */
 sm_status sm_show_read(sm_viewer *, int i, sm_image *, sm_error *);
+/* A picture's file without its folders, or with the last of them where another picture is called the same. */
 const char *sm_show_name(const sm_viewer *, int i);
 /* What the network sees in a picture; the answer lives until the next look. */
 sm_status sm_show_look(sm_viewer *, const sm_image *, const sm_look_request *, sm_look *, sm_error *);

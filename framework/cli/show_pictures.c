@@ -151,10 +151,25 @@ sm_status sm_show_read(sm_viewer *s, int i, sm_image *out, sm_error *err) {
   return sm_source_get(&source, p->index, NULL, out, NULL, err);
 }
 
+static const char *show_pictures_whole_name(const sm_shown *p) {
+  return p->path ? p->path : p->set.ops->name(p->set.self, p->index);
+}
+
+/* The file and the folder that it lies in. */
+static const char *show_pictures_with_folder(const char *path) {
+  const char *at = sm_path_base(path);
+  if (at > path) at--;
+  while (at > path && at[-1] != '/') at--;
+  return at;
+}
+
 const char *sm_show_name(const sm_viewer *s, int i) {
-  const sm_shown *p = &s->picture[i];
-  const char *name = p->path ? p->path : p->set.ops->name(p->set.self, p->index);
-  return sm_path_base(name);
+  const char *path = show_pictures_whole_name(&s->picture[i]), *name = sm_path_base(path);
+  for (int k = 0; k < s->n; k++) {
+    const char *other = show_pictures_whole_name(&s->picture[k]);
+    if (strcmp(path, other) && !strcmp(name, sm_path_base(other))) return show_pictures_with_folder(path);
+  }
+  return name;
 }
 
 /* ---- looking ------------------------------------------------------------------------------------------- */

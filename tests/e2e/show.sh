@@ -24,6 +24,14 @@ exits 0 smalti -q show matches runs/tiny attention.png pca.png --out pair.png
 lacks out accuracy
 exits 0 smalti -q show neighbours runs/tiny attention.png --among tiny.yaml --k 3 --out near.png
 
+# pictures of the same name are told apart by their folders, which is seen where the name is written
+mkdir -p one two
+cp attention.png one/a.png; cp pca.png two/a.png
+exits 0 smalti -q show attention runs/tiny one/a.png two/a.png --out alike.png
+cp -r two three
+exits 0 smalti -q show attention runs/tiny one/a.png three/a.png --out third.png
+cmp -s alike.png third.png && fail "the folder is not named"
+
 # a stored projection gives a picture the same colours, whatever stands beside it
 exits 0 smalti -q show pca runs/tiny tiny.yaml --projection colours --out a.png
 exits 0 smalti -q show pca runs/tiny attention.png --projection colours --out b.png
